@@ -1,0 +1,5 @@
+//! The mixture estimate.
+
+/// An estimate.
+#[derive(Clone, Debug)]
+pub struct Estimate {}

@@ -1,0 +1,205 @@
+//! The linear program of the paper (section 3.2) restricted to some of its rows, and what solves it.
+//!
+//! With category weights `alpha` (n of them), one slack `v_t` a merge step and one slack `v_p` a pair:
+//!
+//! ```text
+//! minimise   sum_t v_t + sum_p v_p
+//! subject to v_t(r) + v_p(r) + a_r . alpha >= 0      for every row r
+//!            sum_i alpha_i = 1,  alpha >= 0,  v >= 0
+//! ```
+//!
+//! where `a_r` is the normalised count of the merged pair minus that of the competing pair.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// A restricted program: rows that name one step slack, one pair slack and `n` dense coefficients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MixtureLp {
+    n: usize,
+    steps: usize,
+    pairs: usize,
+    step_of: Vec<u32>,
+    pair_of: Vec<u32>,
+    coefficients: Vec<f64>,
+}
+
+impl MixtureLp {
+    /// An empty program over `n` category weights.
+    pub fn new(n: usize) -> Self {
+        Self {
+            n,
+            ..Self::default()
+        }
+    }
+
+    /// Adds the row `v_step + v_pair + coefficients . alpha >= 0`; slack indices grow as needed.
+    ///
+    /// # Errors
+    /// [`LpError::Shape`] if there are not `n` coefficients, [`LpError::NonFinite`] if one is not finite.
+    pub fn push(&mut self, step: u32, pair: u32, coefficients: &[f64]) -> Result<(), LpError> {
+        if coefficients.len() != self.n {
+            return Err(LpError::Shape {
+                expected: self.n,
+                found: coefficients.len(),
+            });
+        }
+        if coefficients.iter().any(|c| !c.is_finite()) {
+            return Err(LpError::NonFinite {
+                what: "a row's coefficients",
+            });
+        }
+        self.steps = self.steps.max(step as usize + 1);
+        self.pairs = self.pairs.max(pair as usize + 1);
+        self.step_of.push(step);
+        self.pair_of.push(pair);
+        self.coefficients.extend_from_slice(coefficients);
+        Ok(())
+    }
+
+    /// Number of category weights.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Number of step slacks `v_t`.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Number of pair slacks `v_p`.
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.step_of.len()
+    }
+
+    /// The step slack of each row.
+    pub fn step_of(&self) -> &[u32] {
+        &self.step_of
+    }
+
+    /// The pair slack of each row.
+    pub fn pair_of(&self) -> &[u32] {
+        &self.pair_of
+    }
+
+    /// All coefficients, row after row (`rows x n`).
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
+    /// The coefficients of row `r`.
+    pub fn row(&self, r: usize) -> &[f64] {
+        &self.coefficients[r * self.n..(r + 1) * self.n]
+    }
+}
+
+/// A point of the program, to start from or returned as its solution.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LpState {
+    /// Category weights, on the simplex.
+    pub alpha: Vec<f64>,
+    /// Step slacks.
+    pub v_step: Vec<f64>,
+    /// Pair slacks.
+    pub v_pair: Vec<f64>,
+    /// Row multipliers (empty if unknown).
+    pub dual: Vec<f64>,
+}
+
+/// What a solver returns.
+#[derive(Clone, Debug, Default)]
+pub struct LpSolution {
+    /// The solution; primal feasible.
+    pub state: LpState,
+    /// Its objective: an upper bound of the restricted program's optimum.
+    pub objective: f64,
+    /// A certified lower bound of the optimum from dual-feasible multipliers (`-inf` if the solver has none).
+    pub lower_bound: f64,
+    /// Iterations (interior point, first order) or pivots (simplex), where the solver tells.
+    pub iterations: usize,
+}
+
+/// Limits of one solve.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits<'a> {
+    /// Wall-clock time after which the solver gives up with [`LpError::TimeLimit`].
+    pub time: Option<Duration>,
+    /// Checked once an iteration; when it is set the solver returns [`LpError::Cancelled`].
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// Something that solves [`MixtureLp`].
+pub trait LpSolver: Send + Sync {
+    /// A short name for tables and logs.
+    fn name(&self) -> &'static str;
+
+    /// Solves `lp`, from `warm` where the solver can use it.
+    ///
+    /// # Errors
+    /// Any [`LpError`].
+    fn solve(
+        &self,
+        lp: &MixtureLp,
+        warm: Option<&LpState>,
+        limits: &Limits<'_>,
+    ) -> Result<LpSolution, LpError>;
+}
+
+/// Why a program was not solved.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LpError {
+    /// A row has the wrong number of coefficients.
+    #[error("a row of the linear program needs {expected} coefficients, got {found}")]
+    Shape {
+        /// Category weights of the program.
+        expected: usize,
+        /// Coefficients given.
+        found: usize,
+    },
+    /// Input or result holds NaN or infinity.
+    #[error("linear program: {what} not finite")]
+    NonFinite {
+        /// Where.
+        what: &'static str,
+    },
+    /// The program has no rows or no weights.
+    #[error("the linear program has {rows} rows and {n} weights")]
+    Empty {
+        /// Rows.
+        rows: usize,
+        /// Category weights.
+        n: usize,
+    },
+    /// More rows than this solver takes unless it is told to.
+    #[error("{solver} takes at most {limit} rows unless forced, got {rows}")]
+    TooLarge {
+        /// The solver.
+        solver: &'static str,
+        /// Rows given.
+        rows: usize,
+        /// Its limit.
+        limit: usize,
+    },
+    /// The iteration did not reach its tolerance.
+    #[error("{solver} stopped after {iterations} iterations: {reason}")]
+    NotConverged {
+        /// The solver.
+        solver: &'static str,
+        /// Iterations done.
+        iterations: usize,
+        /// The residuals, or the solver's own words.
+        reason: String,
+    },
+    /// The time limit passed.
+    #[error("the linear program was not solved within its time limit")]
+    TimeLimit,
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
