@@ -1,4 +1,32 @@
 //! The ordered merge list of a BPE tokenizer: the evidence that the whole crate works from.
+//!
+//! [`MergeList::load`] reads a tokenizer file of any [`Format`] and returns the list in the order of training,
+//! together with a [`MergeReport`] on what was listed, dropped and rebuilt. Three kinds of files need work:
+//!
+//! - Rank files hold tokens without merges. The merge of each token is recovered exactly: its letters are merged with
+//!   the tokens of lower rank only, lowest first, and the two parts left are its merge.
+//! - Lists that a converter wrote (Llama, Mistral, Gemma, Llama 3) hold every split of every token. Only the order of
+//!   the tokens is used, and the merges are recovered as from ranks. Pieces put in by hand are set apart.
+//! - A tokenizer that extends another (Llama 3 on top of cl100k) says nothing new with its first merges:
+//!   [`MergeList::shared_prefix`] finds them, [`MergeList::with_prefix`] marks them.
+
+pub(crate) mod byte_level;
+mod format;
+mod gguf;
+mod hugging_face;
+mod javascript;
+mod listed;
+mod merges_txt;
+mod ranks;
+mod recovery;
+mod report;
+mod sections;
+mod sentencepiece;
+
+pub use format::{Format, ReadOptions};
+pub use report::{
+    ListOrder, ListedToken, MergeReport, SentencePieceSpec, TokenizerSpec, UnreachableToken,
+};
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -123,6 +151,17 @@ impl MergeList {
         Ok(list)
     }
 
+    /// A list whose parts are known to be letters or earlier products.
+    fn from_products(alphabet: Alphabet, products: Vec<Vec<u8>>, merges: Vec<Merge>) -> Self {
+        Self {
+            alphabet,
+            letters: None,
+            products,
+            merges,
+            prefix: 0,
+        }
+    }
+
     /// Declares that training knew only these characters (SentencePiece's character coverage): pairs
     /// with another character cannot compete. Has no effect on a byte alphabet.
     pub fn with_letters(mut self, letters: impl IntoIterator<Item = char>) -> Self {
@@ -135,6 +174,17 @@ impl MergeList {
     pub fn with_prefix(mut self, n: usize) -> Self {
         self.prefix = n.min(self.merges.len());
         self
+    }
+
+    /// How many merges this list has in common with `base` at its start: the argument for
+    /// [`with_prefix`](Self::with_prefix) if this tokenizer extends that one.
+    pub fn shared_prefix(&self, base: &Self) -> usize {
+        if self.alphabet != base.alphabet {
+            return 0;
+        }
+        // Products are numbered in order, so equal merges mean equal texts as long as all before were equal.
+        let pairs = self.merges.iter().zip(&base.merges);
+        pairs.take_while(|(own, other)| own == other).count()
     }
 
     /// What training started from.
@@ -212,6 +262,8 @@ fn letter(alphabet: Alphabet, text: &[u8]) -> Option<TokenId> {
             [byte] => Some(TokenId::from(*byte)),
             _ => None,
         },
+        // Longer text is no single character; checking all of it would be wasted.
+        Alphabet::Characters if text.len() > 4 => None,
         Alphabet::Characters => {
             let mut chars = std::str::from_utf8(text).ok()?.chars();
             let c = chars.next()?;
