@@ -10,11 +10,39 @@
 //!
 //! where `a_r` is the normalised count of the merged pair minus that of the competing pair.
 
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+mod certificate;
+#[cfg(feature = "clarabel")]
+mod clarabel;
+mod file;
+#[cfg(feature = "highs")]
+mod highs;
+#[cfg(feature = "burn")]
+mod pdhg;
+mod registry;
+#[cfg(any(feature = "minilp", feature = "microlp"))]
+mod simplex;
+mod structured_ipm;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+#[cfg(feature = "clarabel")]
+pub use clarabel::ClarabelSolver;
+#[cfg(feature = "highs")]
+pub use highs::{HighsMethod, HighsSolver};
+#[cfg(feature = "burn")]
+pub use pdhg::PdhgSolver;
+pub use registry::{solver_by_name, solver_names};
+#[cfg(feature = "microlp")]
+pub use simplex::MicrolpSolver;
+#[cfg(feature = "minilp")]
+pub use simplex::MinilpSolver;
+#[cfg(any(feature = "minilp", feature = "microlp"))]
+pub use simplex::ROW_LIMIT;
+pub use structured_ipm::StructuredIpm;
 
 /// A restricted program: rows that name one step slack, one pair slack and `n` dense coefficients.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MixtureLp {
     n: usize,
     steps: usize,
@@ -96,6 +124,54 @@ impl MixtureLp {
     pub fn row(&self, r: usize) -> &[f64] {
         &self.coefficients[r * self.n..(r + 1) * self.n]
     }
+
+    /// A power of 2 that brings the largest coefficient to about 1000, where the absolute tolerances
+    /// of general solvers mean something; slacks scale alike.
+    #[cfg(any(
+        feature = "clarabel",
+        feature = "minilp",
+        feature = "microlp",
+        feature = "highs"
+    ))]
+    fn unit_scale(&self) -> f64 {
+        let largest = self.largest_coefficient();
+        if largest > 0.0 {
+            (10.0 - largest.log2().ceil()).clamp(-1000.0, 1000.0).exp2()
+        } else {
+            1.0
+        }
+    }
+
+    /// Largest magnitude of a coefficient.
+    fn largest_coefficient(&self) -> f64 {
+        self.coefficients.iter().fold(0.0, |m, c| m.max(c.abs()))
+    }
+
+    /// What every solver asks before it starts: there is something to solve, and the point to start
+    /// from is finite and has as many weights. (It may have fewer slacks and multipliers than the
+    /// program: rows may have been added since.)
+    fn check(&self, warm: Option<&LpState>) -> Result<(), LpError> {
+        if self.rows() == 0 || self.n == 0 {
+            return Err(LpError::Empty {
+                rows: self.rows(),
+                n: self.n,
+            });
+        }
+        let Some(warm) = warm else { return Ok(()) };
+        if warm.alpha.len() != self.n {
+            return Err(LpError::Shape {
+                expected: self.n,
+                found: warm.alpha.len(),
+            });
+        }
+        let parts = [&warm.alpha, &warm.v_step, &warm.v_pair, &warm.dual];
+        if parts.into_iter().flatten().any(|x| !x.is_finite()) {
+            return Err(LpError::NonFinite {
+                what: "the point to start from",
+            });
+        }
+        Ok(())
+    }
 }
 
 /// A point of the program, to start from or returned as its solution.
@@ -107,7 +183,8 @@ pub struct LpState {
     pub v_step: Vec<f64>,
     /// Pair slacks.
     pub v_pair: Vec<f64>,
-    /// Row multipliers (empty if unknown).
+    /// Row multipliers, row by row (empty if unknown). To start from, they may stop before the
+    /// program's last rows.
     pub dual: Vec<f64>,
 }
 
@@ -118,19 +195,62 @@ pub struct LpSolution {
     pub state: LpState,
     /// Its objective: an upper bound of the restricted program's optimum.
     pub objective: f64,
-    /// A certified lower bound of the optimum from dual-feasible multipliers (`-inf` if the solver has none).
+    /// A certified lower bound of the optimum from dual-feasible multipliers; 0, which slacks that
+    /// are not negative always certify, if the solver has no multipliers.
     pub lower_bound: f64,
     /// Iterations (interior point, first order) or pivots (simplex), where the solver tells.
     pub iterations: usize,
 }
+
+impl LpSolution {
+    /// For a solver that stopped early: its point is good enough only if the certified gap says so.
+    fn require_gap(
+        &self,
+        lp: &MixtureLp,
+        solver: &'static str,
+        reason: &str,
+    ) -> Result<(), LpError> {
+        let gap = self.objective - self.lower_bound;
+        if gap > ACCEPTED_GAP * self.objective + ACCEPTED_ABSOLUTE * lp.largest_coefficient() {
+            return Err(LpError::NotConverged {
+                solver,
+                iterations: self.iterations,
+                reason: format!("{reason}; objective {:.3e}, gap {gap:.1e}", self.objective),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Relative gap of a point that is returned although the solver stopped before its tolerance.
+const ACCEPTED_GAP: f64 = 1e-6;
+/// The same relative to the largest coefficient: an objective of 0 has no relative precision.
+const ACCEPTED_ABSOLUTE: f64 = 1e-10;
 
 /// Limits of one solve.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits<'a> {
     /// Wall-clock time after which the solver gives up with [`LpError::TimeLimit`].
     pub time: Option<Duration>,
-    /// Checked once an iteration; when it is set the solver returns [`LpError::Cancelled`].
+    /// Checked once an iteration (by solvers that cannot, before and after); when it is set the solver
+    /// returns [`LpError::Cancelled`].
     pub cancel: Option<&'a AtomicBool>,
+}
+
+impl Limits<'_> {
+    /// Whether a solve that began at `started` may go on.
+    fn check(&self, started: Instant) -> Result<(), LpError> {
+        if self
+            .cancel
+            .is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+        {
+            return Err(LpError::Cancelled);
+        }
+        if self.time.is_some_and(|time| started.elapsed() >= time) {
+            return Err(LpError::TimeLimit);
+        }
+        Ok(())
+    }
 }
 
 /// Something that solves [`MixtureLp`].
@@ -167,6 +287,14 @@ pub enum LpError {
     NonFinite {
         /// Where.
         what: &'static str,
+    },
+    /// No solver of this name is compiled in.
+    #[error("there is no solver `{name}`; compiled in: {known}")]
+    UnknownSolver {
+        /// The name asked for.
+        name: String,
+        /// Those that there are.
+        known: String,
     },
     /// The program has no rows or no weights.
     #[error("the linear program has {rows} rows and {n} weights")]
