@@ -1,1 +1,30 @@
-//! x
+//! What do machine-learning models and their data really contain?
+//!
+//! A fire assay is the classical test of a metal: burn away everything else and weigh what is left. These crates do that to models
+//! and data, each by the algorithm of one paper. This one holds no code of its own: it re-exports the crates that its
+//! features switch on, so that one dependency and one version cover them all.
+//!
+//! | module | feature | question |
+//! | --- | --- | --- |
+#![cfg_attr(
+    feature = "bpe-inference",
+    doc = "| [`bpe_inference`] | `bpe-inference` (default) | What was this tokenizer trained on? |"
+)]
+#![cfg_attr(
+    not(feature = "bpe-inference"),
+    doc = "| `bpe_inference` | `bpe-inference` (default, off in this build) | What was this tokenizer trained on? |"
+)]
+//!
+//! The features `flex` (default), `wgpu`, `vulkan` and `cuda` decide which devices tensors can live on, and are passed on to
+//! every crate that is switched on. The device itself is chosen at run time.
+//!
+//! The crates do not depend on each other and can be used without this one.
+
+#[cfg(feature = "bpe-inference")]
+#[doc(inline)]
+pub use bpe_inference;
+
+/// Compiles the examples of the README as documentation tests.
+#[cfg(all(doctest, feature = "bpe-inference"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

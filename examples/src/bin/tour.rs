@@ -1,2 +1,39 @@
-//! x
-fn main() {}
+//! A tour through the crates: the default run of each, one after the other, on embedded data.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Parser;
+use fire_assay_examples::report::Report;
+use fire_assay_examples::{CommonArgs, program, stops};
+use serde_json::{Value, json};
+
+/// Runs every crate's demonstration on embedded data: no download, a few seconds to minutes each.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+impl AsRef<CommonArgs> for Args {
+    fn as_ref(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+fn main() -> ExitCode {
+    program::run(run)
+}
+
+fn run(args: &Args, report: &Report) -> Result<Value> {
+    let start = Instant::now();
+    report.say("# bpe-inference: what was this tokenizer trained on?\n");
+    let bpe_inference = stops::bpe_inference::run(3, None, 20, &args.common, report)?;
+    let seconds = start.elapsed().as_secs_f64();
+    report.say(format!(
+        "\nThe tour took {seconds:.1} s. Each stop is a program of its own: `cargo run --release --bin bpe-inference -- --help`."
+    ));
+    Ok(json!({"results": {"bpe-inference": bpe_inference}, "seconds": seconds}))
+}

@@ -1,0 +1,3 @@
+//! The default run of every program, which is also its stop in the tour.
+
+pub mod bpe_inference;
