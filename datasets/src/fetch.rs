@@ -89,8 +89,15 @@ pub enum Outcome {
 pub struct Fetcher<'a> {
     kit: &'a Kit,
     config: FetchConfig,
-    /// The operating system releases the lock when the file is closed, however the process ends.
-    _lock: File,
+    /// The operating system releases the lock when the process ends, however that happens.
+    lock: File,
+}
+
+impl Drop for Fetcher<'_> {
+    fn drop(&mut self) {
+        // Closing the file would not do: a process that another thread is just starting may share it for a moment.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl<'a> Fetcher<'a> {
@@ -108,11 +115,7 @@ impl<'a> Fetcher<'a> {
             .open(&path)
             .map_err(Error::io("open", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                kit,
-                config,
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { kit, config, lock }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Busy { path }),
             Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
         }

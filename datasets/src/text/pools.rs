@@ -77,8 +77,13 @@ pub fn unified(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCategory>> {
         parts.extend(domain("manual")?);
         pool.push(together("web", parts, config));
     }
-    let languages = POOL_LANGUAGES.into_iter().filter(|name| config.wants(name));
-    pool.extend(libreoffice_help(kit, &base.clone().with_only(languages))?);
+    let languages: Vec<_> = POOL_LANGUAGES
+        .into_iter()
+        .filter(|name| config.wants(name))
+        .collect();
+    if !languages.is_empty() {
+        pool.extend(libreoffice_help(kit, &base.with_only(languages))?);
+    }
     pool.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(pool)
 }

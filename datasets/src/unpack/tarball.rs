@@ -36,6 +36,8 @@ pub(super) fn unpack(stream: impl Read, limit: u64, sink: &mut Sink<'_>) -> Resu
             sink.take(&name, &mut entry)?;
         }
     }
+    // The checksums of compressed streams stand at their ends.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
     Ok(())
 }
 

@@ -162,13 +162,23 @@ pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 /// called in.
 #[cfg(unix)]
 pub(crate) fn client(folder: &Path, body: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Command, Stdio};
 
     let path = folder.join("client");
     let calls = folder.join("calls");
     let script = format!("#!/bin/sh\necho \"$@\" >> '{}'\n{body}\n", calls.display());
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Not written by this process: another test that starts a client at the same moment would share the open file
+    // with it, and a file that is open for writing cannot be run.
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod +x \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = writer.stdin.take().unwrap();
+    input.write_all(script.as_bytes()).unwrap();
+    drop(input);
+    assert!(writer.wait().unwrap().success());
     path
 }
 
