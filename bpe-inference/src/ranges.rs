@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::inference::{Estimate, PairBasis};
-use crate::lp::{Limits, LpSolver, MixtureLp};
+use crate::lp::{Limits, LpError, LpSolver, MixtureLp};
 use crate::trace::PairTrace;
 
 /// Halvings of the search for the multiplier that exhausts the budget: its error shrinks from 12 decades to a few percent.
@@ -122,7 +122,18 @@ impl Search<'_> {
         for _ in 0..HALVINGS {
             let middle = f64::midpoint(low, high);
             let multiplier = middle.exp();
-            let (bound, share) = self.penalised(i, sign * multiplier)?;
+            let (bound, share) = match self.penalised(i, sign * multiplier) {
+                // Far from the scale of the costs the program is badly scaled. Bounds found so far stay valid; go back.
+                Err(Error::Lp(LpError::NotConverged { .. })) => {
+                    if middle > scale.ln() {
+                        high = middle;
+                    } else {
+                        low = middle;
+                    }
+                    continue;
+                }
+                solved => solved?,
+            };
             best = f64::max(best, bound / multiplier);
             // The penalised optimum keeps within the budget: more weight can go on the share.
             if bound - sign * multiplier * share < 0.0 {
