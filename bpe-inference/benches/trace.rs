@@ -1,16 +1,20 @@
 //! Replaying a merge list over categories.
 //!
 //! ```text
-//! cargo bench -p bpe-inference --bench trace -- [FOLDER] [MERGES]
+//! cargo bench -p bpe-inference --bench trace -- [MERGES] [FOLDER]
 //! ```
 //!
-//! With FOLDER (or the environment variable `FIRE_ASSAY_DATA`) of plain text, one `.txt` file a category, up to 3.3
-//! MB of each are cut into words by GPT-2's pattern, MERGES (default 30,000) merges are trained on all, and the
-//! program prints processor time, wall time, pairs and changes of replaying them over the largest category and
-//! over all. Then criterion measures the same on generated words, as a guard against regressions.
+//! If the environment variable `FIRE_ASSAY_DATA` names a data kit, 3.3 MB of each of ten languages are cut into words
+//! by GPT-2's pattern, MERGES (default 30,000) merges are trained on all, and the program prints processor time, wall
+//! time, pairs and changes of replaying them over the largest category and over all. With FOLDER it also writes
+//! there what another program needs to do the same: `merges.txt` and the largest category as `text.txt`. Then criterion
+//! measures the same on generated words, as a guard against regressions.
+
+#[path = "languages.rs"]
+mod languages;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bpe_inference::merges::MergeList;
@@ -21,21 +25,19 @@ use bpe_inference::words::{Category, WordCounts};
 use criterion::Criterion;
 
 /// Bytes of text a category.
-const SAMPLE: u64 = 3_300_000;
+const SAMPLE: usize = 3_300_000;
 
 fn main() {
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
-    let folder = arguments
-        .next()
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("FIRE_ASSAY_DATA").map(PathBuf::from));
     let merges = arguments
         .next()
         .map_or(30_000, |number| number.parse().unwrap());
-    if let Some(folder) = folder {
-        measure(&folder, merges);
+    let folder = arguments.next();
+    if let Some(mut texts) = languages::languages(SAMPLE) {
+        texts.sort_by_key(|(_, text)| std::cmp::Reverse(text.len()));
+        measure(&texts, merges, folder.as_deref().map(Path::new));
     }
 
     let categories: Vec<Category> = (0..2).map(generated).collect();
@@ -61,16 +63,14 @@ fn replay(list: &MergeList, categories: &[Category]) -> PairTrace {
     PairTrace::build(list, categories, usize::MAX, &options).unwrap()
 }
 
-fn measure(folder: &Path, merges: usize) {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    paths.sort();
-    let mut categories: Vec<Category> = paths.iter().map(|path| read(path)).collect();
+fn measure(texts: &[(String, String)], merges: usize, folder: Option<&Path>) {
+    let categories: Vec<Category> = texts.iter().map(read).collect();
     let list = train(&categories, merges);
-    categories.sort_by_key(|category| std::cmp::Reverse(category.words.bytes()));
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("merges.txt"), merges_txt(&list)).unwrap();
+        fs::write(folder.join("text.txt"), &texts[0].1).unwrap();
+    }
     // A trace has two categories at least; the second one is a single word.
     let one_word = Category::new("one word", WordCounts::from_counts([("word", 1)]));
     let single = [categories[0].clone(), one_word];
@@ -96,13 +96,34 @@ fn measure(folder: &Path, merges: usize) {
     }
 }
 
-fn read(path: &Path) -> Category {
+fn read((name, text): &(String, String)) -> Category {
     let mut pipeline = TextPipeline::gpt2();
     pipeline.lines = LineMode::Lines;
-    let mut builder = WordCounts::builder(&pipeline).max_bytes(SAMPLE);
-    builder.add_path(path).unwrap();
-    let name = path.file_stem().unwrap().to_string_lossy();
-    builder.finish_category(name).unwrap()
+    let mut builder = WordCounts::builder(&pipeline);
+    builder.add_str(text).unwrap();
+    builder.finish_category(name.as_str()).unwrap()
+}
+
+/// The list in GPT-2's format.
+fn merges_txt(list: &MergeList) -> String {
+    let mut out = String::from("#version: 0.2\n");
+    for merge in list.merges() {
+        for (token, end) in [(merge.left, ' '), (merge.right, '\n')] {
+            out.extend(list.text(token).iter().map(|&byte| character_of(byte)));
+            out.push(end);
+        }
+    }
+    out
+}
+
+/// The character of GPT-2's byte map that stands for a byte.
+fn character_of(byte: u8) -> char {
+    let printable = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    if printable(&byte) {
+        return char::from(byte);
+    }
+    let rank = (0..byte).filter(|byte| !printable(byte)).count() as u32;
+    char::from_u32(256 + rank).unwrap_or_default()
 }
 
 /// 10,000 words with Zipf-like counts, over letters that depend on the category.

