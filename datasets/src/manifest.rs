@@ -113,6 +113,8 @@ pub struct Keep {
     pub strip: usize,
     /// The entry is a zip archive itself, and of its files these are kept instead.
     pub inside: &'static [Keep],
+    /// Symbolic links among these entries are left out instead of refused: second names of files that are kept anyway.
+    pub skip_links: bool,
 }
 
 /// A rule for ordinary files.
@@ -121,6 +123,17 @@ const fn keep(glob: &'static str, strip: usize) -> Keep {
         glob,
         strip,
         inside: &[],
+        skip_links: false,
+    }
+}
+
+impl Keep {
+    /// The same rule, but symbolic links are left out.
+    const fn without_links(self) -> Self {
+        Self {
+            skip_links: true,
+            ..self
+        }
     }
 }
 

@@ -74,7 +74,9 @@ const INSIDE: &[Keep] = &[Keep {
         glob: "base/**",
         strip: 1,
         inside: &[],
+        skip_links: false,
     }],
+    skip_links: false,
 }];
 
 #[test]
@@ -142,6 +144,31 @@ fn links_that_would_be_kept_are_refused() {
             "{kind:?}: {error}"
         );
     }
+}
+
+#[test]
+fn links_are_left_out_where_the_rule_says_so() {
+    const WITHOUT_LINKS: &[Keep] = &[Keep {
+        skip_links: true,
+        ..BELOW[0]
+    }];
+    let mut data = tar(&[("package/a", b"a")]);
+    // Two zero blocks end an archive: the first archive goes on with the second.
+    data.truncate(data.len() - 1024);
+    let with = |kind| {
+        let mut data = data.clone();
+        data.extend(tar_link("package/b", "a", kind));
+        gzip(&data)
+    };
+    let contents = with(tar::EntryType::Symlink);
+    let scratch = Scratch::new();
+    let package = package(Client::Npm, "a.tgz", &contents, WITHOUT_LINKS);
+    unpack(&scratch, &package, &contents).unwrap();
+    assert_eq!(scratch.read("a").as_deref(), Some("a"));
+    assert_eq!(scratch.read("b"), None);
+    // Only symbolic links are second names; a hard link is refused as before.
+    let error = refused("a.tgz", &with(tar::EntryType::Link), WITHOUT_LINKS);
+    assert!(matches!(error, Error::UnsafeEntry { .. }), "{error}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[Tier::Core],
         licence: "CC0-1.0",
         about: "7,458 drawings with titles, keywords and descriptions",
-        keep: &[keep("usr/share/openclipart/svg/**/*.svg", 4)],
+        keep: &[keep("usr/share/openclipart/svg/**/*.svg", 4).without_links()],
         drop: &[],
     },
     Package {
@@ -96,7 +96,7 @@ pub(super) const PACKAGES: &[Package] = &[
         tiers: &[Tier::Images],
         licence: "CC0-1.0",
         about: "The same drawings as pixels",
-        keep: &[keep("usr/share/openclipart/png/**/*.png", 4)],
+        keep: &[keep("usr/share/openclipart/png/**/*.png", 4).without_links()],
         drop: &[],
     },
     Package {

@@ -17,7 +17,9 @@ use crate::sha256::Hasher;
 pub(super) enum EntryKind {
     File,
     Folder,
-    /// A link or a special file.
+    /// A symbolic link.
+    Link,
+    /// A hard link or a special file.
     Other,
 }
 
@@ -64,14 +66,21 @@ impl<'a> Sink<'a> {
     /// Whether an entry is wanted, so that its contents need to be read.
     ///
     /// # Errors
-    /// [`Error::UnsafeEntry`] if its path leaves the folder, wanted or not, or if it is wanted and a link.
+    /// [`Error::UnsafeEntry`] if its path leaves the folder, wanted or not, or if it is wanted and a special file or a
+    /// link that its rule does not leave out.
     pub(super) fn wants(&self, entry: &str, kind: EntryKind) -> Result<bool> {
         let path = self.inner_path(entry)?;
-        let wanted = kind != EntryKind::Folder && self.rule_for(&path).is_some();
-        if wanted && kind == EntryKind::Other {
-            return Err(self.refused(entry, "it is a link or a special file"));
+        let Some(rule) = self.rule_for(&path) else {
+            return Ok(false);
+        };
+        match kind {
+            EntryKind::File => Ok(true),
+            EntryKind::Folder => Ok(false),
+            EntryKind::Link if self.rules[rule].keep.skip_links => Ok(false),
+            EntryKind::Link | EntryKind::Other => {
+                Err(self.refused(entry, "it is a link or a special file"))
+            }
         }
-        Ok(wanted)
     }
 
     /// Writes an entry that is wanted.

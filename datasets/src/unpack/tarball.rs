@@ -30,6 +30,7 @@ pub(super) fn unpack(stream: impl Read, limit: u64, sink: &mut Sink<'_>) -> Resu
             kind if kind.is_file() || kind.is_contiguous() => EntryKind::File,
             kind if kind.is_dir() => EntryKind::Folder,
             kind if kind.is_pax_global_extensions() => continue,
+            kind if kind.is_symlink() => EntryKind::Link,
             _ => EntryKind::Other,
         };
         if sink.wants(&name, kind)? {

@@ -68,6 +68,7 @@ pub(crate) const ALL: &[Keep] = &[Keep {
     glob: "**",
     strip: 0,
     inside: &[],
+    skip_links: false,
 }];
 
 /// What is below `package/`, without that.
@@ -75,6 +76,7 @@ pub(crate) const BELOW: &[Keep] = &[Keep {
     glob: "package/**",
     strip: 1,
     inside: &[],
+    skip_links: false,
 }];
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
