@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::inference::Estimate;
 use crate::lp::LpError;
-use crate::pretokenizer::PretokenizerScore;
+use crate::merges::MergeList;
+use crate::pretokenizer::{PretokenizerScore, TextPipeline, diagnose};
 
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -65,7 +66,22 @@ pub enum Error {
     MergeMismatch {
         /// How many merges were looked at.
         steps: usize,
-        /// How well each known pretokenizer fits the tokenizer, best first.
+        /// How well each known pretokenizer fits the tokenizer, best first. The inference sees counts only and leaves it
+        /// empty; [`Error::diagnosed`] fills it in.
+        diagnosis: Vec<PretokenizerScore>,
+    },
+    /// None of the first merges occurs in one of the categories: its text is prepared in another way than the
+    /// tokenizer's, or the tokenizer saw nothing like it. Nothing can be inferred about it.
+    #[error(
+        "none of the first {steps} merges occurs in category `{name}`: leave it out, or check its text{}",
+        best_fit(.diagnosis)
+    )]
+    CategoryMismatch {
+        /// The category's name.
+        name: String,
+        /// How many merges were looked at.
+        steps: usize,
+        /// As in [`Error::MergeMismatch`].
         diagnosis: Vec<PretokenizerScore>,
     },
     /// A merge that `MissingPolicy::Error` does not allow to be missing.
@@ -163,6 +179,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Adds to [`Error::MergeMismatch`] and [`Error::CategoryMismatch`] how well the known pretokenizers
+    /// ([`TextPipeline::presets`]) fit `list`, the tokenizer's merges, by [`diagnose`]; other errors stay as they are.
+    /// Trying all presets takes time in proportion to the list, so it is left to whoever reports the error.
+    pub fn diagnosed(mut self, list: &MergeList) -> Self {
+        if let Self::MergeMismatch { diagnosis, .. } | Self::CategoryMismatch { diagnosis, .. } =
+            &mut self
+        {
+            *diagnosis = diagnose(list, &TextPipeline::presets());
+        }
+        self
+    }
+
     /// Wraps an input/output error together with the path it happened on.
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io {

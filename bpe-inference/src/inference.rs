@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::lp::{Limits, LpSolution, LpSolver, LpState, StructuredIpm};
+#[cfg(feature = "clarabel")]
+use crate::lp::ClarabelSolver;
+use crate::lp::{Limits, LpError, LpSolution, LpSolver, LpState, MixtureLp, StructuredIpm};
 use crate::merges::MergeList;
+use crate::ranges::{SIMILAR, indistinguishable};
 use crate::trace::PairTrace;
 
 mod checkpoint;
@@ -21,7 +24,9 @@ mod estimate;
 mod program;
 mod sweep;
 
-pub use estimate::{CategoryShare, Estimate, StabilityPoint, StopReason, Violation, ViolationKind};
+pub use estimate::{
+    CategoryShare, Estimate, StabilityPoint, StopReason, Violation, ViolationKind, Warning,
+};
 
 pub(crate) use program::Program;
 pub(crate) use sweep::{Counts, Sections, SweepOptions};
@@ -253,15 +258,17 @@ impl<'a> MixtureInference<'a> {
     }
 
     /// Stops with [`Error::Cancelled`], which hands back the last round's estimate, once the flag is set. Checked
-    /// every 1,000 steps of a sweep and every iteration of a solve.
+    /// every 1,000 steps of a sweep and as often as the solver does: [`StructuredIpm`] every iteration, a solver that cannot be
+    /// interrupted (`minilp`, `microlp`, `highs`) before and after a solve.
     pub fn with_cancel(mut self, cancel: &'a AtomicBool) -> Self {
         self.cancel = Some(cancel);
         self
     }
 
     /// Saves the state to `path` after every round, and resumes from it where it exists: an interrupted run that is
-    /// started again gives bit for bit the result of an uninterrupted one. A file of another trace or configuration is
-    /// [`Error::VersionMismatch`].
+    /// started again with the same solver gives bit for bit the result of an uninterrupted one, and so does a finished one. A
+    /// file of another trace, configuration or version is [`Error::VersionMismatch`]. The replicates of
+    /// [`bootstrap`](crate::intervals::bootstrap) neither read nor write it.
     pub fn with_checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(path.into());
         self
@@ -305,8 +312,8 @@ impl<'a> MixtureInference<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidValue`] for a setting out of range, [`Error::MergeMismatch`] if no merge occurs in any category,
-    /// [`Error::MissingMerge`] under [`MissingPolicy::Error`], [`Error::Lp`] if a program cannot be solved,
-    /// [`Error::Cancelled`], and what reading or writing the checkpoint brings.
+    /// [`Error::CategoryMismatch`] if none occurs in one of them, [`Error::MissingMerge`] under [`MissingPolicy::Error`],
+    /// [`Error::Lp`] if a program cannot be solved, [`Error::Cancelled`], and what reading or writing the checkpoint brings.
     pub fn run(&self, trace: &PairTrace) -> Result<Estimate> {
         self.run_exporting(trace).map(|(estimate, _)| estimate)
     }
@@ -315,35 +322,44 @@ impl<'a> MixtureInference<'a> {
     ///
     /// # Errors
     /// As [`MixtureInference::run`].
-    pub fn run_exporting(&self, trace: &PairTrace) -> Result<(Estimate, crate::lp::MixtureLp)> {
-        let run = Run::start(self, trace)?;
+    pub fn run_exporting(&self, trace: &PairTrace) -> Result<(Estimate, MixtureLp)> {
+        let steps = self.config.merges;
+        let steps = steps.unwrap_or_else(|| recommended_merges(trace));
+        let n = trace.categories().len();
+        let alpha = match &self.warm_start {
+            Some(alpha) => validated_weights(alpha, n)?,
+            None => vec![1.0 / n as f64; n],
+        };
+        let mut run = Run::new(self, trace, steps, alpha)?;
+        run.check_evidence()?;
+        if let Some(path) = &self.checkpoint {
+            run.keep_at(path)?;
+        }
         let stages = run.stages();
         run.complete(&stages)
     }
 
     /// Runs on resampled counts, from the weights of `estimate` and for as many merges, without intermediate stages
-    /// and checkpoints.
+    /// and checkpoints. What a redrawn sample happens to lack is no error.
     pub(crate) fn rerun(&self, trace: &PairTrace, estimate: &Estimate) -> Result<Estimate> {
-        let mut run = Run::start(self, trace)?;
-        run.alpha.clone_from(&estimate.alpha);
-        run.checkpoint = None;
-        run.finished_stages = 0;
-        run.steps = estimate.merges.min(trace.steps());
+        let alpha = validated_weights(&estimate.alpha, trace.categories().len())?;
+        let run = Run::new(self, trace, estimate.merges, alpha)?;
         let stages = [run.steps];
         run.complete(&stages).map(|(estimate, _)| estimate)
     }
 }
+
 /// How many merges a sample supports: the paper uses 30,000; late merges of a small sample rest on a handful of
 /// occurrences each and only add noise. Returns the first step around which the merged pair occurs fewer than 30 times
 /// (mean over a window of 100 steps, all categories together), at most 30,000 and at least `min(100, steps)`.
 pub fn recommended_merges(trace: &PairTrace) -> usize {
     const WINDOW: usize = 100;
-    const OCCURRENCES: u64 = 30;
+    const OCCURRENCES: u128 = 30;
     let limit = trace.steps().min(30_000);
     let merged = Counts::new(trace).merged_totals(limit);
     let supported = merged
         .chunks(WINDOW)
-        .position(|window| window.iter().sum::<u64>() < OCCURRENCES * window.len() as u64)
+        .position(|window| window.iter().sum::<u128>() < OCCURRENCES * window.len() as u128)
         .map_or(limit, |window| window * WINDOW);
     supported.max(WINDOW.min(limit))
 }
@@ -354,15 +370,22 @@ struct Run<'a> {
     trace: &'a PairTrace,
     counts: Counts<'a>,
     program: Program,
+    /// Merge steps to use in the end.
     steps: usize,
+    /// Merge steps of the present stage.
+    stage_steps: usize,
+    /// Those of all [`Run::steps`] whose merge occurs in no category.
     missing: Vec<usize>,
     /// Weights and slacks of the last solve.
     alpha: Vec<f64>,
     warm: Option<LpState>,
     lower: f64,
+    /// Upper bound of the present stage's objective.
     upper: f64,
     rounds: usize,
     finished_stages: usize,
+    /// Why the last finished stage ended.
+    stop: StopReason,
     /// Largest movement of a weight in each round of the present stage.
     moves: Vec<f64>,
     stability: Vec<StabilityPoint>,
@@ -372,50 +395,33 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(settings: &'a MixtureInference<'a>, trace: &'a PairTrace) -> Result<Self> {
-        let config = &settings.config;
-        config.validate()?;
+    /// A run of the first `steps` merges of the trace (or all, if there are fewer) from the weights `alpha`.
+    fn new(
+        settings: &'a MixtureInference<'a>,
+        trace: &'a PairTrace,
+        steps: usize,
+        alpha: Vec<f64>,
+    ) -> Result<Self> {
+        settings.config.validate()?;
         let n = trace.categories().len();
         if n < 2 {
             return Err(Error::TooFewCategories { found: n });
         }
-        let steps = config
-            .merges
-            .unwrap_or_else(|| recommended_merges(trace))
-            .min(trace.steps());
+        let steps = steps.min(trace.steps());
         let counts = Counts::new(trace);
-        let missing: Vec<usize> = counts
+        let missing = counts
             .merged_totals(steps)
             .iter()
             .enumerate()
             .filter_map(|(t, &total)| (total == 0).then_some(t))
             .collect();
-        if missing.len() == steps {
-            return Err(Error::MergeMismatch {
-                steps,
-                diagnosis: Vec::new(),
-            });
-        }
-        if let (MissingPolicy::Error, Some(&step)) = (config.missing, missing.first()) {
-            let (left, right) = trace
-                .merged(step)
-                .map_or((String::new(), String::new()), |pair| {
-                    let (left, right) = trace.pairs()[pair as usize];
-                    (format!("token {left}"), format!("token {right}"))
-                });
-            return Err(Error::MissingMerge { step, left, right });
-        }
-        let alpha = match &settings.warm_start {
-            Some(alpha) => validated_weights(alpha, n)?,
-            None => vec![1.0 / n as f64; n],
-        };
-        let fingerprint = checkpoint::fingerprint(trace, config, steps, &alpha);
-        let mut run = Self {
+        Ok(Self {
             settings,
             trace,
             counts,
             program: Program::new(n),
             steps,
+            stage_steps: steps,
             missing,
             alpha,
             warm: None,
@@ -423,35 +429,73 @@ impl<'a> Run<'a> {
             upper: f64::INFINITY,
             rounds: 0,
             finished_stages: 0,
+            stop: StopReason::Optimal,
             moves: Vec::new(),
             stability: Vec::new(),
-            checkpoint: settings.checkpoint.as_deref(),
-            fingerprint,
+            checkpoint: None,
+            fingerprint: 0,
             start: Instant::now(),
-        };
-        if let Some(path) = run.checkpoint.filter(|path| path.exists()) {
-            run.resume(path)?;
+        })
+    }
+
+    /// Checks that merges occur: in the samples at all, in each of them, and all of them if the settings say so.
+    fn check_evidence(&self) -> Result<()> {
+        if self.missing.len() == self.steps {
+            return Err(Error::MergeMismatch {
+                steps: self.steps,
+                diagnosis: Vec::new(),
+            });
         }
-        Ok(run)
+        let occurring = self.counts.merged_categories(self.steps);
+        if let Some(silent) = occurring.iter().position(|occurs| !occurs) {
+            return Err(Error::CategoryMismatch {
+                name: self.trace.categories()[silent].name.clone(),
+                steps: self.steps,
+                diagnosis: Vec::new(),
+            });
+        }
+        match (self.settings.config.missing, self.missing.first()) {
+            (MissingPolicy::Error, Some(&step)) => {
+                let (left, right) =
+                    self.trace
+                        .merged(step)
+                        .map_or((String::new(), String::new()), |pair| {
+                            let (left, right) = self.trace.pairs()[pair as usize];
+                            (format!("token {left}"), format!("token {right}"))
+                        });
+                Err(Error::MissingMerge { step, left, right })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps the state at `path` from now on, and takes up the one that is there.
+    fn keep_at(&mut self, path: &'a Path) -> Result<()> {
+        let config = &self.settings.config;
+        self.fingerprint = checkpoint::fingerprint(self.trace, config, self.steps, &self.alpha);
+        self.checkpoint = Some(path);
+        if path.exists() {
+            self.resume(path)?;
+        }
+        Ok(())
     }
 
     /// Goes through the stages that are not finished yet.
-    fn complete(mut self, stages: &[usize]) -> Result<(Estimate, crate::lp::MixtureLp)> {
+    fn complete(mut self, stages: &[usize]) -> Result<(Estimate, MixtureLp)> {
         let span = tracing::info_span!(
             "inference",
             position = self.finished_stages as u64,
             length = stages.len() as u64
         );
         let _guard = span.enter();
-        let mut stop = StopReason::Optimal;
         for (k, &steps) in stages.iter().enumerate().skip(self.finished_stages) {
-            stop = self.stage(steps, k + 1 == stages.len())?;
+            self.stop = self.stage(steps, k + 1 == stages.len())?;
             span.record("position", k as u64 + 1);
-            if stop == StopReason::TimeLimit {
+            if self.stop == StopReason::TimeLimit {
                 break;
             }
         }
-        let estimate = self.estimate(stop)?;
+        let estimate = self.estimate(self.stop)?;
         Ok((estimate, self.program.into_lp()))
     }
 
@@ -474,7 +518,7 @@ impl<'a> Run<'a> {
     /// Adds rows until the program over the first `steps` merges is solved well enough. Stages before the last only
     /// prepare the next one's starting point, so they stop earlier.
     fn stage(&mut self, steps: usize, last: bool) -> Result<StopReason> {
-        self.upper = f64::INFINITY;
+        self.stage_steps = steps;
         let mut rule = self.settings.config.stop;
         if !last {
             rule.alpha_tolerance = rule.alpha_tolerance.max(1e-4);
@@ -497,7 +541,7 @@ impl<'a> Run<'a> {
                 break StopReason::TimeLimit;
             }
             let solution = match self.solve(rule.time) {
-                Err(Error::Lp(crate::lp::LpError::TimeLimit)) => break StopReason::TimeLimit,
+                Err(Error::Lp(LpError::TimeLimit)) => break StopReason::TimeLimit,
                 solution => solution?,
             };
             self.adopt(solution);
@@ -516,6 +560,11 @@ impl<'a> Run<'a> {
         self.moves.clear();
         if reason != StopReason::TimeLimit {
             self.finished_stages += 1;
+            self.stop = reason;
+            if !last {
+                // The next stage has more rows, so more can be violated.
+                self.upper = f64::INFINITY;
+            }
             self.save()?;
         }
         Ok(reason)
@@ -551,11 +600,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// An upper bound of the objective over all steps, at the present weights and slacks.
+    /// An upper bound of the objective over the steps of the present stage, at the present weights and slacks.
     fn bound(&mut self) -> Result<f64> {
         let config = &self.settings.config;
         let options = SweepOptions {
-            steps: self.steps,
+            steps: self.stage_steps,
             tolerance: config.tolerance,
             rows_per_step: 0,
             rows_per_round: usize::MAX,
@@ -588,21 +637,32 @@ impl<'a> Run<'a> {
             time: limit.map(|limit| limit.saturating_sub(self.start.elapsed())),
             cancel: self.settings.cancel,
         };
-        let warm = self.warm.as_ref().map(|state| self.program.extend(state));
-        let solver = &self.settings.solver;
-        let solved = solver.solve(self.program.lp(), warm.as_ref(), &limits);
-        match solved {
-            Err(crate::lp::LpError::Cancelled) => Err(self.cancelled()?),
-            #[cfg(feature = "clarabel")]
-            Err(
-                error @ (crate::lp::LpError::NonFinite { .. }
-                | crate::lp::LpError::NotConverged { .. }),
-            ) if solver.name() != "clarabel" => {
-                tracing::warn!(solver = solver.name(), %error, "no solution; trying clarabel");
-                Ok(crate::lp::ClarabelSolver::default().solve(self.program.lp(), None, &limits)?)
-            }
-            other => Ok(other?),
+        match self.attempt(&limits) {
+            Err(LpError::Cancelled) => Err(self.cancelled()?),
+            solved => Ok(solved?),
         }
+    }
+
+    /// Solves the present program with the solver of the settings, or with Clarabel, where it is compiled in, if that solver
+    /// finds nothing that can be used.
+    fn attempt(&self, limits: &Limits<'_>) -> Result<LpSolution, LpError> {
+        let lp = self.program.lp();
+        let solve = |solver: &dyn LpSolver, warm: Option<&LpState>| {
+            let solution = solver.solve(lp, warm, limits)?;
+            solution.check(lp, solver.name())?;
+            Ok(solution)
+        };
+        let warm = self.warm.as_ref().map(|state| self.program.extend(state));
+        let solver = &*self.settings.solver;
+        let solved = solve(solver, warm.as_ref());
+        #[cfg(feature = "clarabel")]
+        if let Err(error @ (LpError::NonFinite { .. } | LpError::NotConverged { .. })) = &solved
+            && solver.name() != "clarabel"
+        {
+            tracing::warn!(solver = solver.name(), %error, "no solution; trying clarabel");
+            return solve(&ClarabelSolver::default(), None);
+        }
+        solved
     }
 
     /// Takes over a solution as the present point.
@@ -687,6 +747,13 @@ impl<'a> Run<'a> {
                 pairs,
             })
             .collect();
+        let warnings = indistinguishable(self.trace, SIMILAR)?
+            .into_iter()
+            .map(|(a, b)| {
+                let [a, b] = [a, b].map(|i| self.trace.categories()[i].name.clone());
+                Warning::Indistinguishable(a, b)
+            })
+            .collect();
         let (merge_violation, pair_violation) = match &self.warm {
             Some(state) => (
                 self.program.step_slacks(state),
@@ -699,14 +766,17 @@ impl<'a> Run<'a> {
             alpha: self.alpha.clone(),
             objective_lower: self.lower,
             objective_upper: upper.max(self.lower),
-            merges: self.steps,
+            merges: self.stage_steps,
             rounds: self.rounds,
             rows: self.program.lp().rows(),
             stop,
-            missing: self.missing.clone(),
+            missing: (self.missing.iter().copied())
+                .filter(|&step| step < self.stage_steps)
+                .collect(),
             merge_violation,
             pair_violation,
             stability: self.stability.clone(),
+            warnings,
             solver: self.settings.solver.name().into(),
         })
     }
@@ -722,27 +792,31 @@ impl<'a> Run<'a> {
         checkpoint::Checkpoint {
             fingerprint: self.fingerprint,
             program: self.program.clone(),
+            stage_steps: self.stage_steps,
             alpha: self.alpha.clone(),
             warm: self.warm.clone(),
             lower: self.lower,
             upper: self.upper,
             rounds: self.rounds,
             finished_stages: self.finished_stages,
+            stop: self.stop,
             moves: self.moves.clone(),
             stability: self.stability.clone(),
         }
     }
 
     fn resume(&mut self, path: &Path) -> Result<()> {
-        let saved = checkpoint::Checkpoint::load(path, self.fingerprint)?;
+        let saved = checkpoint::Checkpoint::load(path, self.fingerprint, self.trace)?;
         tracing::info!(rounds = saved.rounds, path = %path.display(), "resumed");
         self.program = saved.program;
+        self.stage_steps = saved.stage_steps;
         self.alpha = saved.alpha;
         self.warm = saved.warm;
         self.lower = saved.lower;
         self.upper = saved.upper;
         self.rounds = saved.rounds;
         self.finished_stages = saved.finished_stages;
+        self.stop = saved.stop;
         self.moves = saved.moves;
         self.stability = saved.stability;
         Ok(())

@@ -9,6 +9,10 @@
 //! ```
 //!
 //! where `a_r` is the normalised count of the merged pair minus that of the competing pair.
+//!
+//! Rows are only ever added, never purged. An inference ends with some tens of rows a step, and the default solver's time is about
+//! linear in the rows, so carrying rows that have become slack costs less than the further rounds it takes to find those again that
+//! were dropped too early.
 
 mod certificate;
 #[cfg(feature = "clarabel")]
@@ -203,6 +207,42 @@ pub struct LpSolution {
 }
 
 impl LpSolution {
+    /// What is asked of the result of a solver that may be anybody's: it is a point of this program, and finite.
+    pub(crate) fn check(&self, lp: &MixtureLp, solver: &'static str) -> Result<(), LpError> {
+        let state = &self.state;
+        for (what, found, expected) in [
+            ("weights", state.alpha.len(), lp.n()),
+            ("step slacks", state.v_step.len(), lp.steps()),
+            ("pair slacks", state.v_pair.len(), lp.pairs()),
+        ] {
+            if found != expected {
+                return Err(LpError::NotConverged {
+                    solver,
+                    iterations: self.iterations,
+                    reason: format!("its solution has {found} {what} instead of {expected}"),
+                });
+            }
+        }
+        let finite = |values: &[f64]| values.iter().all(|x| x.is_finite());
+        for (what, fine) in [
+            ("a weight of the solution", finite(&state.alpha)),
+            (
+                "a slack of the solution",
+                finite(&state.v_step) && finite(&state.v_pair),
+            ),
+            ("a multiplier of the solution", finite(&state.dual)),
+            (
+                "the objective or bound of the solution",
+                finite(&[self.objective, self.lower_bound]),
+            ),
+        ] {
+            if !fine {
+                return Err(LpError::NonFinite { what });
+            }
+        }
+        Ok(())
+    }
+
     /// For a solver that stopped early: its point is good enough only if the certified gap says so.
     fn require_gap(
         &self,
@@ -254,6 +294,9 @@ impl Limits<'_> {
 }
 
 /// Something that solves [`MixtureLp`].
+///
+/// An inference takes any implementation. Of its results it checks that they are finite and have the program's size, not that
+/// they are optimal: the lower bound of the estimate is the solver's word, the upper bound is computed from the weights.
 pub trait LpSolver: Send + Sync {
     /// A short name for tables and logs.
     fn name(&self) -> &'static str;

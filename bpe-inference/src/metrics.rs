@@ -64,7 +64,7 @@ pub fn sample_simplex(n: usize, rng: &mut impl Rng) -> Result<Vec<f64>> {
         .collect())
 }
 
-/// Mean and sample standard deviation (0 for a single value).
+/// Mean and sample standard deviation (0 for a single value). Of no values the mean is NaN and the deviation 0.
 pub fn mean_and_spread(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;

@@ -1,10 +1,15 @@
 //! What the merge list leaves open: the mixtures that explain it almost as well as the best one, and categories that
 //! it cannot tell apart.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 use crate::inference::{Estimate, PairBasis};
 use crate::lp::{Limits, LpError, LpSolver, MixtureLp};
 use crate::trace::PairTrace;
+
+/// The cosine similarity of pair counts above which two categories count as indistinguishable.
+pub const SIMILAR: f64 = 0.999;
 
 /// Halvings of the search for the multiplier that exhausts the budget: its error shrinks from 12 decades to a few percent.
 const HALVINGS: usize = 10;
@@ -29,52 +34,59 @@ pub fn ranges(
     solver: &dyn LpSolver,
     slack: f64,
 ) -> Result<Vec<(f64, f64)>> {
-    if !(slack.is_finite() && slack >= 0.0) {
-        return Err(Error::InvalidValue {
-            name: "slack".into(),
-            value: slack.to_string(),
-            expected: "finite and at least 0",
-        });
-    }
     let n = trace.categories().len();
-    if program.n() != n || estimate.categories.len() != n {
-        return Err(Error::InvalidValue {
-            name: "program".into(),
-            value: format!("{} categories", program.n()),
-            expected: "over the categories of the trace",
-        });
-    }
-    let factors: Vec<f64> = trace
-        .categories()
-        .iter()
-        .map(|category| match basis {
-            PairBasis::InitialPairs => category.bytes as f64 / category.initial_pairs as f64,
-            PairBasis::Bytes => 1.0,
-        })
-        .collect();
-    let budget = ((1.0 + slack) * estimate.objective_upper).max(1e-9);
-    let search = Search {
-        program,
-        factors: &factors,
-        budget,
-        solver,
-    };
+    let search = Search::new(program, trace, estimate, basis, solver, slack)?;
     let span = tracing::info_span!("ranges", position = 0_u64, length = n as u64);
     let _guard = span.enter();
-    let shares = estimate.byte_shares();
     (0..n)
         .map(|i| {
-            // Bounds are sound up to the solver's own tolerance; the estimate is in the set by definition.
-            let low = search.extreme(i, 1.0)?.clamp(0.0, shares[i]);
-            let high = (-search.extreme(i, -1.0)?).clamp(shares[i], 1.0);
+            let range = search.range(&[i])?;
             span.record("position", i as u64 + 1);
-            Ok((low, high))
+            Ok(range)
         })
         .collect()
 }
 
-/// Pairs of categories whose counts before step 0 have a cosine similarity above `threshold` (0.999 is a good one): the
-/// merge list can hardly tell them apart, so only the sum of their shares is reliable.
+/// The range of the sum of two categories' shares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JointRange {
+    /// Indices of the categories, the lower first.
+    pub categories: (usize, usize),
+    /// The smallest sum of their shares of bytes.
+    pub low: f64,
+    /// The largest.
+    pub high: f64,
+}
+
+/// For every two categories that are [`indistinguishable`] at [`SIMILAR`], the range of the *sum* of their shares, in the
+/// sense of [`ranges`] and with the same arguments. Their own ranges say little: each can take over what the other has.
+///
+/// # Errors
+/// As [`ranges`].
+pub fn joint_ranges(
+    program: &MixtureLp,
+    trace: &PairTrace,
+    estimate: &Estimate,
+    basis: PairBasis,
+    solver: &dyn LpSolver,
+    slack: f64,
+) -> Result<Vec<JointRange>> {
+    let search = Search::new(program, trace, estimate, basis, solver, slack)?;
+    indistinguishable(trace, SIMILAR)?
+        .into_iter()
+        .map(|(a, b)| {
+            let (low, high) = search.range(&[a, b])?;
+            Ok(JointRange {
+                categories: (a, b),
+                low,
+                high,
+            })
+        })
+        .collect()
+}
+
+/// Pairs of categories whose counts before step 0 have a cosine similarity above `threshold` ([`SIMILAR`] is a
+/// good one): the merge list can hardly tell them apart, so only the sum of their shares is reliable.
 ///
 /// # Errors
 /// [`Error::InvalidValue`] if the threshold is not in 0..=1.
@@ -105,15 +117,66 @@ pub fn indistinguishable(trace: &PairTrace, threshold: f64) -> Result<Vec<(usize
 
 struct Search<'a> {
     program: &'a MixtureLp,
-    factors: &'a [f64],
+    factors: Vec<f64>,
     budget: f64,
+    shares: Vec<f64>,
     solver: &'a dyn LpSolver,
 }
 
-impl Search<'_> {
-    /// A lower bound of `sign * b_i` over the set: the best over multipliers, found by bisecting for the one at which the
-    /// budget is just used up.
-    fn extreme(&self, i: usize, sign: f64) -> Result<f64> {
+impl<'a> Search<'a> {
+    /// Checks the arguments of [`ranges`].
+    fn new(
+        program: &'a MixtureLp,
+        trace: &PairTrace,
+        estimate: &Estimate,
+        basis: PairBasis,
+        solver: &'a dyn LpSolver,
+        slack: f64,
+    ) -> Result<Self> {
+        if !(slack.is_finite() && slack >= 0.0) {
+            return Err(Error::InvalidValue {
+                name: "slack".into(),
+                value: slack.to_string(),
+                expected: "finite and at least 0",
+            });
+        }
+        let n = trace.categories().len();
+        if program.n() != n || estimate.categories.len() != n {
+            return Err(Error::InvalidValue {
+                name: "program".into(),
+                value: format!("{} categories", program.n()),
+                expected: "over the categories of the trace",
+            });
+        }
+        let factors = trace
+            .categories()
+            .iter()
+            .map(|category| match basis {
+                PairBasis::InitialPairs => category.bytes as f64 / category.initial_pairs as f64,
+                PairBasis::Bytes => 1.0,
+            })
+            .collect();
+        Ok(Self {
+            program,
+            factors,
+            budget: ((1.0 + slack) * estimate.objective_upper).max(1e-9),
+            shares: estimate.byte_shares(),
+            solver,
+        })
+    }
+
+    /// The least and the largest sum of the shares of `group`.
+    fn range(&self, group: &[usize]) -> Result<(f64, f64)> {
+        let share = group.iter().map(|&i| self.shares[i]).sum::<f64>().min(1.0);
+        // Bounds are sound up to the solver's own tolerance; the estimate is in the set by definition.
+        let low = self.extreme(group, 1.0)?.clamp(0.0, share);
+        let high = (-self.extreme(group, -1.0)?).clamp(share, 1.0);
+        Ok((low, high))
+    }
+
+    /// A lower bound of `sign * sum of b_i` over the set, for `i` in `group`: the best over multipliers, found by bisecting
+    /// for the one at which the budget is just used up.
+    fn extreme(&self, group: &[usize], sign: f64) -> Result<f64> {
         let least = self.factors.iter().copied().fold(f64::INFINITY, f64::min);
         let scale = self.budget / least;
         // Multipliers from far below to far above what one unit of share costs.
@@ -122,7 +185,7 @@ impl Search<'_> {
         for _ in 0..HALVINGS {
             let middle = f64::midpoint(low, high);
             let multiplier = middle.exp();
-            let (bound, share) = match self.penalised(i, sign * multiplier) {
+            let (bound, share) = match self.penalised(group, sign * multiplier) {
                 // Far from the scale of the costs the program is badly scaled. Bounds found so far stay valid; go back.
                 Err(Error::Lp(LpError::NotConverged { .. })) => {
                     if middle > scale.ln() {
@@ -145,21 +208,20 @@ impl Search<'_> {
         Ok(best)
     }
 
-    /// A lower bound of the least `F(b / c) - B sum_j b_j / c_j + penalty b_i` over the simplex, and `b_i` at the optimum.
+    /// A lower bound of the least `F(b / c) - B sum_j b_j / c_j + penalty sum of b_i` (`i` in `group`) over the simplex, and
+    /// that sum at the optimum.
     ///
     /// Linear costs are one more row: with a step and a pair of its own, `v >= (cost - least cost) . b` costs just that.
-    fn penalised(&self, i: usize, penalty: f64) -> Result<(f64, f64)> {
-        let costs: Vec<f64> = self
-            .factors
-            .iter()
-            .enumerate()
-            .map(|(j, c)| -self.budget / c + if i == j { penalty } else { 0.0 })
-            .collect();
+    fn penalised(&self, group: &[usize], penalty: f64) -> Result<(f64, f64)> {
+        let mut costs: Vec<f64> = self.factors.iter().map(|c| -self.budget / c).collect();
+        for &i in group {
+            costs[i] += penalty;
+        }
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
         let mut lp = MixtureLp::new(self.factors.len());
         let mut scaled = vec![0.0; self.factors.len()];
         for r in 0..self.program.rows() {
-            for ((s, a), c) in scaled.iter_mut().zip(self.program.row(r)).zip(self.factors) {
+            for ((s, a), c) in (scaled.iter_mut().zip(self.program.row(r))).zip(&self.factors) {
                 *s = a / c;
             }
             lp.push(
@@ -177,6 +239,8 @@ impl Search<'_> {
             &scaled,
         )?;
         let solution = self.solver.solve(&lp, None, &Limits::default())?;
-        Ok((solution.lower_bound + least, solution.state.alpha[i]))
+        solution.check(&lp, self.solver.name())?;
+        let share = group.iter().map(|&i| solution.state.alpha[i]).sum();
+        Ok((solution.lower_bound + least, share))
     }
 }

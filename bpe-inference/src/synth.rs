@@ -16,8 +16,8 @@ use crate::words::{Category, WordCounts};
 /// Poisson(`share_i * bytes * f_i(w)`) times, where `f_i(w)` is its occurrences per byte in the category.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] if there is not one finite share of at least 0 a category or `bytes` is not above 0;
-/// [`Error::EmptyCategory`].
+/// [`Error::InvalidValue`] if there is not one finite share of at least 0 a category or `bytes` is below 0 or not
+/// finite (0 gives no words); [`Error::EmptyCategory`]; [`Error::CountOverflow`] if a multiplicity exceeds 64 bits.
 pub fn sample_mixture(
     categories: &[Category],
     shares: &[f64],

@@ -28,6 +28,7 @@ use crate::merges::{MergeList, TokenId};
 use crate::words::Category;
 
 pub use cursor::CountCursor;
+pub(crate) use format::write_whole;
 pub use official::OfficialCounts;
 
 /// Index of a pair in a [`PairTrace`].
@@ -131,7 +132,7 @@ impl PairTrace {
     ///
     /// # Errors
     /// - [`Error::TooFewCategories`] for fewer than two, [`Error::DuplicateCategory`] for two of one name;
-    /// - [`Error::EmptyCategory`] for one in which nothing is counted before step 0;
+    /// - [`Error::EmptyCategory`] for one in which nothing is counted before step 0, or of 0 bytes;
     /// - [`Error::CountOverflow`] for one with more than `i64::MAX` pairs, [`Error::InvalidValue`] for one whose
     ///   distinct words have more than 2^30 letters, or for more than 65,535 categories;
     /// - [`Error::Cancelled`];
@@ -193,15 +194,19 @@ impl PairTrace {
         cursor
     }
 
+    /// Checks that every category has something to count, and sizes that its counts can be divided by.
     fn check_not_empty(&self) -> Result<()> {
         let mut counted = vec![false; self.categories.len()];
         for entry in &self.initial {
             counted[usize::from(entry.category)] = true;
         }
-        match counted.iter().position(|&counted| !counted) {
-            Some(empty) => Err(Error::EmptyCategory {
-                name: self.categories[empty].name.clone(),
-                bytes: self.categories[empty].bytes,
+        let empty = (self.categories.iter().zip(counted)).find(|(category, counted)| {
+            !counted || category.bytes == 0 || category.initial_pairs == 0
+        });
+        match empty {
+            Some((category, _)) => Err(Error::EmptyCategory {
+                name: category.name.clone(),
+                bytes: category.bytes,
             }),
             None => Ok(()),
         }

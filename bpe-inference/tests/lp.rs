@@ -3,6 +3,8 @@
 
 #[path = "../benches/instances.rs"]
 mod instances;
+#[path = "support/matching.rs"]
+mod matching;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use instances::{Shape, realistic, simplex};
+use matching::{grid, matching_value};
 
 /// Largest relative gap of a solved program.
 const GAP: f64 = 1e-6;
@@ -105,85 +108,6 @@ fn check(name: &str, lp: &MixtureLp, solution: &LpSolution) {
             solution.objective
         );
     }
-}
-
-/// `F(alpha)`: the least sum of slacks given the weights, which by duality is the largest weight of a
-/// matching of steps with pairs, an edge weighing its row's violation (Hungarian algorithm).
-fn matching_value(lp: &MixtureLp, alpha: &[f64]) -> f64 {
-    let size = lp.steps().max(lp.pairs());
-    let mut weight = vec![vec![0.0f64; size]; size];
-    for r in 0..lp.rows() {
-        let violation: f64 = -lp.row(r).iter().zip(alpha).map(|(a, x)| a * x).sum::<f64>();
-        let entry = &mut weight[lp.step_of()[r] as usize][lp.pair_of()[r] as usize];
-        *entry = entry.max(violation);
-    }
-    let (mut row_price, mut column_price) = (vec![0.0; size + 1], vec![0.0; size + 1]);
-    // `mate[j]` is the row of column j; row and column `size` stand for "none".
-    let mut mate = vec![size; size + 1];
-    for row in 0..size {
-        mate[size] = row;
-        let mut column = size;
-        let mut least = vec![f64::INFINITY; size];
-        let mut previous = vec![size; size];
-        let mut used = vec![false; size + 1];
-        loop {
-            used[column] = true;
-            let current = mate[column];
-            let (mut delta, mut next) = (f64::INFINITY, size);
-            for j in 0..size {
-                if used[j] {
-                    continue;
-                }
-                let reduced = -weight[current][j] - row_price[current] - column_price[j];
-                if reduced < least[j] {
-                    least[j] = reduced;
-                    previous[j] = column;
-                }
-                if least[j] < delta {
-                    delta = least[j];
-                    next = j;
-                }
-            }
-            for j in 0..=size {
-                if used[j] {
-                    row_price[mate[j]] += delta;
-                    column_price[j] -= delta;
-                } else if j < size {
-                    least[j] -= delta;
-                }
-            }
-            column = next;
-            if mate[column] == size {
-                break;
-            }
-        }
-        while column != size {
-            let before = previous[column];
-            mate[column] = mate[before];
-            column = before;
-        }
-    }
-    (0..size).map(|j| weight[mate[j]][j]).sum()
-}
-
-/// All points of the simplex with coordinates that are multiples of `1 / parts`.
-fn grid(n: usize, parts: usize) -> Vec<Vec<f64>> {
-    fn extend(n: usize, left: usize, parts: usize, head: &mut Vec<f64>, out: &mut Vec<Vec<f64>>) {
-        if n == 1 {
-            head.push(left as f64 / parts as f64);
-            out.push(head.clone());
-            head.pop();
-            return;
-        }
-        for part in 0..=left {
-            head.push(part as f64 / parts as f64);
-            extend(n - 1, left - part, parts, head, out);
-            head.pop();
-        }
-    }
-    let mut out = Vec::new();
-    extend(n, parts, parts, &mut Vec::new(), &mut out);
-    out
 }
 
 /// Rows between random steps and pairs with coefficients of size `unit`.
@@ -683,6 +607,41 @@ fn simplex_refuses_large_programs() {
     }
 }
 
+/// Whatever a file says whose checksum fits, reading it ends in an error or in a program that can be written again.
+#[test]
+fn changed_files_never_panic() {
+    let whole = random_lp(3, 6, 5, 0.5, 1e-5, 6).to_bytes();
+    let config = ProptestConfig {
+        cases: 2000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(
+        cut in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        mend: bool,
+    )| {
+        let mut bytes = whole.clone();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate((2 * cut.index(bytes.len())).min(bytes.len()));
+        if let (true, Some((body, sum))) = (mend, bytes.split_last_chunk_mut::<8>()) {
+            *sum = xxhash_rust::xxh3::xxh3_64(body).to_le_bytes();
+        }
+        match MixtureLp::from_bytes(&bytes) {
+            Ok(lp) => {
+                prop_assert!(mend || bytes == whole);
+                prop_assert_eq!(lp.to_bytes(), bytes);
+            }
+            Err(Error::Parse { offset, .. }) => prop_assert!(offset <= bytes.len() as u64),
+            Err(Error::VersionMismatch { .. }) => {}
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        }
+    });
+}
+
 #[test]
 fn files_round_trip_and_faults_are_found() {
     let folder = tempfile::tempdir().unwrap();
@@ -712,6 +671,8 @@ fn files_round_trip_and_faults_are_found() {
             );
         }
     }
+    assert_eq!(bytes, lp.to_bytes());
+    assert_eq!(MixtureLp::from_bytes(&bytes).unwrap(), lp);
     // A small file that claims to be a huge one.
     let mut huge = bytes[..28].to_vec();
     huge[8..20].fill(0xff);

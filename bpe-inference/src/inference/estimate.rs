@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::merges::MergeList;
+#[cfg(doc)]
+use crate::ranges::{SIMILAR, joint_ranges};
 use crate::trace::{PairId, PairTrace};
 
 /// One category's part of the training text.
@@ -29,6 +31,7 @@ pub struct StabilityPoint {
 
 /// Why an inference ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// No row is violated: the optimum of the whole program.
     Optimal,
@@ -65,7 +68,8 @@ pub struct Estimate {
     pub objective_lower: f64,
     /// Upper bound of the optimal objective over all [`Estimate::merges`], from a sweep at the final weights.
     pub objective_upper: f64,
-    /// Merge steps used.
+    /// Merge steps used: as many as asked for, or those of the stage ([`InferenceConfig::schedule`](super::InferenceConfig))
+    /// that was under way when time ran out or the caller cancelled.
     pub merges: usize,
     /// Restricted programs solved.
     pub rounds: usize,
@@ -81,8 +85,32 @@ pub struct Estimate {
     pub pair_violation: Vec<(PairId, f64)>,
     /// The estimate after fewer merges, ending with the final one.
     pub stability: Vec<StabilityPoint>,
+    /// What is to be known before the shares are believed.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// The solver's name.
     pub solver: String,
+}
+
+/// A property of the samples that limits what the shares say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// These two categories have nearly the same pairs (a cosine similarity above [`SIMILAR`]): only the sum of their
+    /// shares is reliable, whose range [`joint_ranges`] gives.
+    Indistinguishable(String, String),
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Indistinguishable(a, b) => write!(
+                f,
+                "`{a}` and `{b}` have nearly the same pairs: only the sum of their shares is reliable"
+            ),
+        }
+    }
 }
 
 /// What a [`Violation`] is about.

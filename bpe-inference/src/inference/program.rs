@@ -9,6 +9,7 @@ use crate::trace::{PairId, PairTrace};
 /// Rows found so far. Slacks are numbered in the order in which their steps and pairs first appear, so that a
 /// solution of fewer rows is the beginning of one of more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Rows", into = "Rows")]
 pub(crate) struct Program {
     lp: MixtureLp,
     /// Step of each step slack.
@@ -18,6 +19,47 @@ pub(crate) struct Program {
     step_slack: FxHashMap<u32, u32>,
     pair_slack: FxHashMap<PairId, u32>,
     known: FxHashSet<(u32, PairId)>,
+}
+
+/// What a program is rebuilt from: its rows in the order in which they were added.
+#[derive(Serialize, Deserialize)]
+struct Rows {
+    n: usize,
+    places: Vec<(u32, PairId)>,
+    coefficients: Vec<f64>,
+}
+
+impl From<Program> for Rows {
+    fn from(program: Program) -> Self {
+        let lp = &program.lp;
+        let slacks = lp.step_of().iter().zip(lp.pair_of());
+        Self {
+            n: lp.n(),
+            places: slacks
+                .map(|(&step, &pair)| (program.steps[step as usize], program.pairs[pair as usize]))
+                .collect(),
+            coefficients: lp.coefficients().to_vec(),
+        }
+    }
+}
+
+impl TryFrom<Rows> for Program {
+    type Error = LpError;
+
+    fn try_from(rows: Rows) -> Result<Self, LpError> {
+        if rows.n.checked_mul(rows.places.len()) != Some(rows.coefficients.len()) {
+            return Err(LpError::Shape {
+                expected: rows.n,
+                found: rows.coefficients.len() / rows.places.len().max(1),
+            });
+        }
+        let mut program = Self::new(rows.n);
+        for (k, (step, pair)) in rows.places.into_iter().enumerate() {
+            let row = &rows.coefficients[k * rows.n..(k + 1) * rows.n];
+            program.push(step as usize, pair, row)?;
+        }
+        Ok(program)
+    }
 }
 
 impl Program {
@@ -38,6 +80,16 @@ impl Program {
 
     pub(crate) fn into_lp(self) -> MixtureLp {
         self.lp
+    }
+
+    /// Whether its weights, steps and pairs are those of `trace`.
+    pub(crate) fn belongs_to(&self, trace: &PairTrace) -> bool {
+        self.lp.n() == trace.categories().len()
+            && self.steps.iter().all(|&t| (t as usize) < trace.steps())
+            && self
+                .pairs
+                .iter()
+                .all(|&p| (p as usize) < trace.pairs().len())
     }
 
     /// Whether the row of `step` and `pair` is in.

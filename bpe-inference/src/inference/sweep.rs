@@ -98,22 +98,33 @@ impl<'a> Counts<'a> {
     }
 
     /// Occurrences of the merged pair just before each of the first `steps` steps, all categories together.
-    pub(crate) fn merged_totals(&self, steps: usize) -> Vec<u64> {
+    pub(crate) fn merged_totals(&self, steps: usize) -> Vec<u128> {
         let mut counts = self.initial.clone();
         (0..steps)
             .map(|t| {
-                let total = self.trace.merged(t).map_or(0, |pair| {
-                    self.slots(pair)
-                        .map(|slot| counts[slot])
-                        .sum::<i64>()
-                        .max(0) as u64
-                });
+                let slots = self.trace.merged(t).map_or(0..0, |pair| self.slots(pair));
+                let total = slots.map(|slot| counts[slot].max(0) as u128).sum();
                 for (delta, &slot) in self.deltas(t) {
                     counts[slot as usize] += delta.delta;
                 }
                 total
             })
             .collect()
+    }
+
+    /// Whether each category has an occurrence of the merged pair before any of the first `steps` steps.
+    pub(crate) fn merged_categories(&self, steps: usize) -> Vec<bool> {
+        let mut occurs = vec![false; self.trace.categories().len()];
+        let mut counts = self.initial.clone();
+        for t in 0..steps {
+            for slot in self.trace.merged(t).map_or(0..0, |pair| self.slots(pair)) {
+                occurs[usize::from(self.category[slot])] |= counts[slot] > 0;
+            }
+            for (delta, &slot) in self.deltas(t) {
+                counts[slot as usize] += delta.delta;
+            }
+        }
+        occurs
     }
 
     /// Sweeps through the first `options.steps` steps and pushes violated rows to `program`. `alpha` and

@@ -1,5 +1,6 @@
 //! The file formats of tokenizers, how a file's format is told from its content, and the options of reading.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -9,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     Alphabet, ListOrder, MergeList, MergeReport, gguf, hugging_face, javascript, merges_txt, ranks,
@@ -288,6 +290,25 @@ pub(crate) fn text_of(format: Format, bytes: &[u8]) -> Result<&str> {
     let text = std::str::from_utf8(bytes)
         .map_err(|e| format.error(e.valid_up_to() as u64, "the text is not valid UTF-8"))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// Where a value begins in a JSON file and how it is written: that of the object's key after key, and of the list there the
+/// element `k` if it is given. (0, "") for a value that the file does not have. Reads the file once more, so it is for errors.
+pub(crate) fn json_value<'a>(bytes: &'a [u8], keys: &[&str], k: Option<usize>) -> (u64, &'a str) {
+    let find = || -> Option<&'a str> {
+        let mut value = text_of(Format::HuggingFace, bytes).ok()?;
+        for key in keys {
+            let mut object: BTreeMap<String, &RawValue> = serde_json::from_str(value).ok()?;
+            value = object.remove(*key)?.get();
+        }
+        let Some(k) = k else { return Some(value) };
+        let list: Vec<&RawValue> = serde_json::from_str(value).ok()?;
+        Some(list.get(k)?.get())
+    };
+    find().map_or((0, ""), |value| {
+        let offset = value.as_ptr().addr() - bytes.as_ptr().addr();
+        (offset as u64, value)
+    })
 }
 
 /// Parses JSON; errors carry the offset. What is well-formed JSON of a wrong shape is an error too.

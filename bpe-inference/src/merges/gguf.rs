@@ -35,8 +35,27 @@ struct Metadata {
     preset: Option<String>,
     tokens: Vec<String>,
     scores: Vec<f32>,
-    kinds: Vec<u64>,
-    merges: Option<Vec<String>>,
+    kinds: Array<u64>,
+    merges: Option<Array<String>>,
+    /// Where the metadata end.
+    end: u64,
+}
+
+/// The elements of an array, and where in the file the first one begins.
+#[derive(Default)]
+struct Array<T> {
+    elements: Vec<T>,
+    start: u64,
+}
+
+impl Array<String> {
+    /// Where the text of an element begins: every element before is a length of 8 bytes and as much text.
+    fn offset(&self, element: usize) -> u64 {
+        let before: u64 = (self.elements[..element].iter())
+            .map(|text| 8 + text.len() as u64)
+            .sum();
+        self.start + before + 8
+    }
 }
 
 /// Reads from the start of a file; `path` is named in errors.
@@ -56,7 +75,7 @@ pub(crate) fn read(
         Some(other) => Err(Error::NotBpe {
             model: other.to_owned(),
         }),
-        None => Err(FORMAT.error(0, "there is no tokenizer.ggml.model")),
+        None => Err(FORMAT.error(metadata.end, "there is no tokenizer.ggml.model")),
     }
 }
 
@@ -65,20 +84,20 @@ fn from_merges(
     spec: TokenizerSpec,
     options: &ReadOptions,
 ) -> Result<(MergeList, MergeReport)> {
-    let lines =
-        (metadata.merges).ok_or_else(|| FORMAT.error(0, "there is no tokenizer.ggml.merges"))?;
+    let lines = (metadata.merges)
+        .ok_or_else(|| FORMAT.error(metadata.end, "there is no tokenizer.ggml.merges"))?;
     let alphabet = Alphabet::Bytes;
-    let token = |text: &str| token_bytes(FORMAT, 0, alphabet, text);
-    let merges = (lines.iter().enumerate())
+    let token = |text: &str| token_bytes(alphabet, text);
+    let merges = (lines.elements.iter().enumerate())
         .map(|(k, line)| {
             // Byte-level tokens contain no spaces.
-            let (left, right) = split_pair(line, |_| false)
-                .map_err(|reason| FORMAT.error(0, format!("merge {k}: {reason}")))?;
-            Ok((token(left)?, token(right)?))
+            split_pair(line, |_| false)
+                .and_then(|(left, right)| Ok((token(left)?, token(right)?)))
+                .map_err(|reason| FORMAT.error(lines.offset(k), format!("merge {k}: {reason}")))
         })
         .collect::<Result<_>>()?;
     let is_added = |id: u32| {
-        let kind = metadata.kinds.get(id as usize).copied();
+        let kind = metadata.kinds.elements.get(id as usize).copied();
         kind.and_then(PieceKind::from_number) == Some(PieceKind::Added)
     };
     let numbered = || (0_u32..).zip(&metadata.tokens);
@@ -107,24 +126,22 @@ fn from_scores(
     let tokens = metadata.tokens.len();
     for (name, found) in [
         ("scores", metadata.scores.len()),
-        ("token_type", metadata.kinds.len()),
+        ("token_type", metadata.kinds.elements.len()),
     ] {
         if found != tokens {
             let reason = format!("{tokens} tokens, but {found} values in tokenizer.ggml.{name}");
-            return Err(FORMAT.error(0, reason));
+            return Err(FORMAT.error(metadata.end, reason));
         }
     }
-    let pieces = (metadata
-        .tokens
-        .into_iter()
+    let kinds = metadata.kinds;
+    let pieces = ((0_u64..)
+        .zip(metadata.tokens)
         .zip(metadata.scores)
-        .zip(metadata.kinds))
-    .map(|((text, score), kind)| {
+        .zip(kinds.elements))
+    .map(|(((k, text), score), kind)| {
         let kind = PieceKind::from_number(kind).ok_or_else(|| {
-            FORMAT.error(
-                0,
-                format!("the token `{text}` is of the unknown type {kind}"),
-            )
+            let reason = format!("the token `{text}` is of the unknown type {kind}");
+            FORMAT.error(kinds.start + 4 * k, reason)
         })?;
         Ok(Piece { text, score, kind })
     })
@@ -192,14 +209,15 @@ impl<'a, R: Read> Source<'a, R> {
                 "tokenizer.ggml.tokens" | "tokenizer.ggml.merges" => {
                     let strings = self.array(&key, value_type, &[kind::STRING], Self::string)?;
                     match key.as_str() {
-                        "tokenizer.ggml.tokens" => metadata.tokens = strings,
+                        "tokenizer.ggml.tokens" => metadata.tokens = strings.elements,
                         _ => metadata.merges = Some(strings),
                     }
                 }
                 "tokenizer.ggml.scores" => {
-                    metadata.scores = self.array(&key, value_type, &[kind::F32], |source| {
+                    let scores = self.array(&key, value_type, &[kind::F32], |source| {
                         Ok(f32::from_bits(source.u32()?))
                     })?;
+                    metadata.scores = scores.elements;
                 }
                 "tokenizer.ggml.token_type" => {
                     let types = [kind::I32, kind::U32];
@@ -209,6 +227,7 @@ impl<'a, R: Read> Source<'a, R> {
                 _ => self.skip(value_type, MAX_DEPTH)?,
             }
         }
+        metadata.end = self.offset;
         Ok(metadata)
     }
 
@@ -219,7 +238,7 @@ impl<'a, R: Read> Source<'a, R> {
         value_type: u32,
         types: &[u32],
         element: impl Fn(&mut Self) -> Result<T>,
-    ) -> Result<Vec<T>> {
+    ) -> Result<Array<T>> {
         let start = self.offset;
         let found = match value_type {
             kind::ARRAY => self.u32()?,
@@ -230,7 +249,9 @@ impl<'a, R: Read> Source<'a, R> {
             return Err(FORMAT.error(start, reason));
         }
         let length = self.u64()?;
-        (0..length).map(|_| element(self)).collect()
+        let start = self.offset;
+        let elements = (0..length).map(|_| element(self)).collect::<Result<_>>()?;
+        Ok(Array { elements, start })
     }
 
     fn skip(&mut self, value_type: u32, depth: usize) -> Result<()> {

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::format::from_json;
+use super::format::{from_json, json_value};
 use super::listed::{Listed, split_pair, token_bytes};
 use super::{Alphabet, Format, MergeList, MergeReport, ReadOptions, TokenizerSpec};
 use crate::error::{Error, Result};
@@ -90,10 +90,16 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<(MergeList, Me
     }
     let file: File = from_json(FORMAT, bytes)?;
     let model = file.model;
-    for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
+    for (key, affix) in [
+        (
+            "continuing_subword_prefix",
+            &model.continuing_subword_prefix,
+        ),
+        ("end_of_word_suffix", &model.end_of_word_suffix),
+    ] {
         if let Some(affix) = affix.as_deref().filter(|affix| !affix.is_empty()) {
             let reason = format!("tokens with the affix `{affix}` are not supported");
-            return Err(FORMAT.error(0, reason));
+            return Err(FORMAT.error(json_value(bytes, &["model", key], None).0, reason));
         }
     }
     let byte_level = [&file.pre_tokenizer, &file.decoder]
@@ -104,15 +110,18 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<(MergeList, Me
         true => Alphabet::Bytes,
         false => Alphabet::Characters,
     });
-    let token = |text: &str| token_bytes(FORMAT, 0, alphabet, text);
+    let token = |text: &str| token_bytes(alphabet, text);
     let mut merges = Vec::with_capacity(model.merges.len());
     for (k, pair) in model.merges.iter().enumerate() {
-        let (left, right) = match pair {
-            Pair::Parts(left, right) => (left.as_str(), right.as_str()),
-            Pair::Line(line) => split_pair(line, |token| model.vocab.contains_key(token))
-                .map_err(|reason| FORMAT.error(0, format!("merge {k}: {reason}")))?,
+        let parts = match pair {
+            Pair::Parts(left, right) => Ok((left.as_str(), right.as_str())),
+            Pair::Line(line) => split_pair(line, |token| model.vocab.contains_key(token)),
         };
-        merges.push((token(left)?, token(right)?));
+        let merge = parts.and_then(|(left, right)| Ok((token(left)?, token(right)?)));
+        merges.push(merge.map_err(|reason| {
+            let (offset, _) = json_value(bytes, &["model", "merges"], Some(k));
+            FORMAT.error(offset, format!("merge {k}: {reason}"))
+        })?);
     }
     let added = file.added_tokens.unwrap_or_default();
     let ids = (model.vocab.into_iter())

@@ -59,7 +59,8 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<(MergeList, Me
         .collect::<Result<Vec<_>>>()?;
     let alphabet = (options.alphabet)
         .unwrap_or_else(|| detect_alphabet(pairs.iter().flat_map(|&(left, right)| [left, right])));
-    let token = |text: &str| token_bytes(FORMAT, start, alphabet, text);
+    let token =
+        |text: &str| token_bytes(alphabet, text).map_err(|reason| FORMAT.error(start, reason));
     let listed = Listed {
         format: FORMAT,
         alphabet,

@@ -201,20 +201,11 @@ pub(crate) fn detect_alphabet<'a>(texts: impl IntoIterator<Item = &'a str>) -> A
 }
 
 /// The bytes of a token written in `alphabet`.
-pub(crate) fn token_bytes(
-    format: Format,
-    offset: u64,
-    alphabet: Alphabet,
-    text: &str,
-) -> Result<Vec<u8>> {
+pub(crate) fn token_bytes(alphabet: Alphabet, text: &str) -> Result<Vec<u8>, String> {
     match alphabet {
         Alphabet::Characters => Ok(text.as_bytes().to_vec()),
-        Alphabet::Bytes => byte_level::decode(text).map_err(|c| {
-            format.error(
-                offset,
-                format!("the character {c:?} of the token `{text}` stands for no byte"),
-            )
-        }),
+        Alphabet::Bytes => byte_level::decode(text)
+            .map_err(|c| format!("the character {c:?} of the token `{text}` stands for no byte")),
     }
 }
 

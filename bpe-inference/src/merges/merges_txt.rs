@@ -65,11 +65,11 @@ pub(crate) fn read(bytes: &[u8], options: &ReadOptions) -> Result<(MergeList, Me
     let mut merges = Vec::with_capacity(lines.len());
     for (offset, line) in lines {
         let known = |token: &str| token.chars().nth(1).is_none() || made.contains(token);
-        let (left, right) =
-            split_pair(line, known).map_err(|reason| format.error(offset, reason))?;
+        let failed = |reason| format.error(offset, reason);
+        let (left, right) = split_pair(line, known).map_err(failed)?;
         merges.push((
-            token_bytes(format, offset, alphabet, left)?,
-            token_bytes(format, offset, alphabet, right)?,
+            token_bytes(alphabet, left).map_err(failed)?,
+            token_bytes(alphabet, right).map_err(failed)?,
         ));
         // Only the tokens of character lists can contain spaces.
         if alphabet == Alphabet::Characters {

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustc_hash::FxHashSet;
 use serde::Deserialize;
 
-use super::format::{from_json, text_of};
+use super::format::{from_json, json_value, text_of};
 use super::recovery::{FileToken, recover};
 use super::{
     Alphabet, Format, ListOrder, ListedToken, MergeList, MergeReport, ReadOptions, TokenizerSpec,
@@ -214,8 +214,11 @@ pub(crate) fn read_tekken(bytes: &[u8], options: &ReadOptions) -> Result<(MergeL
     }
     let format = Format::Tekken;
     let file: File = from_json(format, bytes)?;
-    let tokens = (file.vocab.iter())
-        .map(|token| decode(format, token.rank, &token.token_bytes))
+    let tokens = (file.vocab.iter().enumerate())
+        .map(|(k, token)| {
+            decode(token.rank, &token.token_bytes)
+                .map_err(|reason| format.error(json_value(bytes, &["vocab"], Some(k)).0, reason))
+        })
         .collect::<Result<_>>()?;
     let mut ranked = Ranked::new(format, tokens);
     ranked.pattern = file.config.pattern;
@@ -239,21 +242,30 @@ pub(crate) fn read_anthropic(
     }
     let format = Format::Anthropic;
     let file: File = from_json(format, bytes)?;
+    // An error about a part of `bpe_ranks`.
+    let failed = |part: &str, reason: String| {
+        let place = part.as_ptr().addr() - file.bpe_ranks.as_ptr().addr();
+        let (start, written) = json_value(bytes, &["bpe_ranks"], None);
+        format.error(start + written_before(written, place), reason)
+    };
     let mut tokens = Vec::new();
     for line in file.bpe_ranks.lines() {
         let mut words = line.split_ascii_whitespace();
         let Some(mark) = words.next() else { continue };
         let first: u32 = (words.next().filter(|_| mark == "!"))
             .and_then(|rank| rank.parse().ok())
-            .ok_or_else(|| format.error(0, "a line of bpe_ranks does not start with `! RANK`"))?;
+            .ok_or_else(|| {
+                let reason = "a line of bpe_ranks does not start with `! RANK`";
+                failed(line, reason.to_owned())
+            })?;
         for (k, token) in words.enumerate() {
             let rank = (u32::try_from(k).ok().and_then(|k| first.checked_add(k)))
-                .ok_or_else(|| format.error(0, format!("ranks from {first} on exceed 32 bits")))?;
-            tokens.push(decode(format, rank, token)?);
+                .ok_or_else(|| failed(token, format!("ranks from {first} on exceed 32 bits")))?;
+            tokens.push(decode(rank, token).map_err(|reason| failed(token, reason))?);
         }
     }
     if tokens.is_empty() {
-        return Err(format.error(0, "bpe_ranks has no token"));
+        return Err(failed(&file.bpe_ranks, "bpe_ranks has no token".to_owned()));
     }
     let mut ranked = Ranked::new(format, tokens);
     ranked.pattern = file.pat_str;
@@ -264,8 +276,35 @@ pub(crate) fn read_anthropic(
 }
 
 /// A base64 token with its rank.
-fn decode(format: Format, rank: u32, token: &str) -> Result<(Vec<u8>, u32)> {
+fn decode(rank: u32, token: &str) -> Result<(Vec<u8>, u32), String> {
     let text = (STANDARD.decode(token))
-        .map_err(|e| format.error(0, format!("the token of rank {rank}, `{token}`: {e}")))?;
-    Ok((text, rank))
+        .map_err(|e| format!("the token of rank {rank}, `{token}`: {e}"))?;
+    match text.is_empty() {
+        true => Err(format!("the token of rank {rank} is empty")),
+        false => Ok((text, rank)),
+    }
+}
+
+/// Bytes that a JSON string takes in its file, opening quote included, before byte `place` of its text.
+fn written_before(written: &str, place: usize) -> u64 {
+    let mut text = 0;
+    let mut at = 1;
+    while text < place && at < written.len() {
+        let rest = &written.as_bytes()[at..];
+        let (taken, made) = match rest {
+            [b'\\', b'u', ..] => {
+                let code = written.get(at + 2..at + 6);
+                match code.and_then(|code| u32::from_str_radix(code, 16).ok()) {
+                    // Two surrogates make one character of four bytes; anything else is one by itself.
+                    Some(0xd800..=0xdfff) => (12, 4),
+                    Some(code) => (6, char::from_u32(code).map_or(1, char::len_utf8)),
+                    None => (6, 1),
+                }
+            }
+            [b'\\', ..] => (2, 1),
+            _ => (1, 1),
+        };
+        (at, text) = (at + taken, text + made);
+    }
+    at as u64
 }

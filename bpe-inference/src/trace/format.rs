@@ -15,7 +15,7 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Delta, PairId, PairTrace, TraceCategory};
+use super::{Delta, PairId, PairTrace, TraceCategory, check_names};
 use crate::error::{Error, Result};
 use crate::merges::TokenId;
 
@@ -45,7 +45,7 @@ impl PairTrace {
         write_whole(path.as_ref(), &self.to_bytes())
     }
 
-    /// Reads a trace that [`PairTrace::save`] wrote.
+    /// Reads a trace that [`PairTrace::save`] wrote: the whole file at once, which is unpacked into memory.
     ///
     /// # Errors
     /// [`Error::Io`], and those of [`PairTrace::from_bytes`].
@@ -60,21 +60,25 @@ impl PairTrace {
         encode(TRACE, 0, self)
     }
 
-    /// Reads the contents of a trace file, for instance out of a memory map.
+    /// Reads the contents of a trace file.
     ///
-    /// Everything is checked: the sum over all bytes, every index, and that no count ever falls below 0.
+    /// Everything is checked: the sum over all bytes, every index, and that no count ever falls below 0. An entry
+    /// takes 16 bytes in memory, three to four times as many as in the file.
     ///
     /// # Errors
     /// [`Error::Parse`] with the offset for anything that is no complete and undamaged trace,
-    /// [`Error::VersionMismatch`] for one that another version of this crate wrote.
+    /// [`Error::VersionMismatch`] for one that another version of this crate wrote. A file that another program made
+    /// may bring [`Error::TooFewCategories`], [`Error::DuplicateCategory`] and [`Error::EmptyCategory`] too.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (_, trace) = decode(TRACE, bytes)?;
+        check_names(trace.categories.iter().map(|category| &*category.name))?;
+        trace.check_not_empty()?;
         Ok(trace)
     }
 }
 
 /// Writes a file under a temporary name, then gives it its own: it is there completely or not at all.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.unfinished", std::process::id()));
     let unfinished = path.with_file_name(name);

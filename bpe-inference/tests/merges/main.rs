@@ -8,4 +8,6 @@ mod formats;
 mod list;
 mod recovery;
 mod robustness;
+#[path = "../support/skip.rs"]
+mod skip;
 mod training;

@@ -88,6 +88,81 @@ fn cut_files_are_parse_errors() {
     }
 }
 
+/// Errors in the contents of JSON and GGUF files say where in the file the trouble is.
+#[test]
+fn bad_contents_are_located() {
+    let trained = sample();
+    let ranks = short_ranks();
+    let place = |whole: &[u8], part: &str| {
+        let mut windows = whole.windows(part.len());
+        windows.position(|w| w == part.as_bytes()).unwrap()
+    };
+    let offset = |bytes: &[u8], format| match read(bytes, format) {
+        Err(Error::Parse { offset, .. }) => offset as usize,
+        other => panic!("{format}: {other:?}"),
+    };
+    // A token that is not base64, and an empty one.
+    let last = "YW5h";
+    for bad in ["YW5h!", ""] {
+        let tekken = files::tekken(&ranks);
+        assert!(tekken.contains(last), "{tekken}");
+        let tekken = tekken.replace(last, bad);
+        let at = offset(tekken.as_bytes(), Format::Tekken);
+        let mut there = serde_json::Deserializer::from_str(&tekken[at..]).into_iter();
+        let token: serde_json::Value = there.next().unwrap().unwrap();
+        assert_eq!(token["token_bytes"], bad);
+    }
+    // Escapes before the place: a letter written by its code, and a line feed.
+    let anthropic = files::anthropic(&ranks).replace(last, "YW5h!");
+    let escaped = anthropic
+        .replace("! 240", "\\u0021 240")
+        .replace(" YmFu", "\\n! 900 YmFu");
+    assert!(escaped.contains("\\u0021") && escaped.contains("\\n"));
+    for file in [anthropic, escaped] {
+        let at = offset(file.as_bytes(), Format::Anthropic);
+        assert_eq!(at, place(file.as_bytes(), "YW5h!"), "{file}");
+    }
+    let no_rank = r#"{ "bpe_ranks": "! 0 YQ==\n? 5 Yg==" }"#;
+    let at = offset(no_rank.as_bytes(), Format::Anthropic);
+    assert_eq!(at, place(no_rank.as_bytes(), "? 5"));
+    // A merge without a space, and one with a letter that stands for no byte.
+    for (arrays, good, bad) in [
+        (false, r#""b an""#, r#""ban""#),
+        (false, r#""b an""#, r#""b \u4e2d""#),
+        (true, r#"["b","an"]"#, r#"["b","中"]"#),
+    ] {
+        let json = files::tokenizer_json(&trained, &trained.merges, true, arrays).to_string();
+        assert!(json.contains(good), "{json}");
+        let json = json.replacen(good, bad, 1);
+        let at = offset(json.as_bytes(), Format::HuggingFace);
+        assert_eq!(at, place(json.as_bytes(), bad));
+    }
+    let json = files::tokenizer_json(&trained, &trained.merges, true, false).to_string();
+    let json = json.replacen(
+        r#""merges""#,
+        r#""end_of_word_suffix": "</w>", "merges""#,
+        1,
+    );
+    let at = offset(json.as_bytes(), Format::HuggingFace);
+    assert_eq!(at, place(json.as_bytes(), r#""</w>""#));
+    // Changes of the same length, so that the file stays whole.
+    let gguf = files::gguf_gpt2(&trained);
+    let at = place(&gguf, "b a");
+    let mut bad = gguf.clone();
+    bad[at + 1] = b'-';
+    assert_eq!(offset(&bad, Format::Gguf), at);
+    let entry = (
+        "tokenizer.ggml.model",
+        files::Entry::Text("gpt2".to_owned()),
+    );
+    let empty = files::gguf(&[entry]);
+    assert_eq!(offset(&empty, Format::Gguf), empty.len());
+    let mut scored = files::gguf_llama(&files::pieces(&trained));
+    let at = scored.len() - 4;
+    scored[at] = 99;
+    assert_eq!(offset(&scored, Format::Gguf), at);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 

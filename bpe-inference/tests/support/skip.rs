@@ -1,0 +1,10 @@
+//! Tests that cannot run here say so where it is seen.
+
+use std::io::Write as _;
+
+/// Says that `what` was left out, and why. It is written to the handle itself: what the print macros write is captured, and
+/// shown only for tests that fail.
+pub(crate) fn skipped(what: &str, why: &str) {
+    // A terminal that is gone is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {what}: {why}");
+}
