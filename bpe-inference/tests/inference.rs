@@ -747,6 +747,12 @@ fn a_category_that_shares_no_merge_is_named() {
             }
             other => panic!("expected a mismatch, got {other:?}"),
         }
+        // Whoever goes on all the same is warned.
+        let mut categories = vec![category("a", &good), category("b", &good[..1])];
+        categories.insert(place, category("odd", &[("AB", 9)]));
+        let config = InferenceConfig::new().with_unmatched(MissingPolicy::Skip);
+        let estimate = infer(&traced(&list, &categories), config);
+        assert_eq!(estimate.warnings, [Warning::Unmatched("odd".into())]);
         // A single merge is enough, if it is among those that are used.
         assert!(run(&[("xyz", 9), ("12345", 4)], usize::MAX).is_ok());
         match run(&[("xyz", 9), ("12345", 4)], late) {
