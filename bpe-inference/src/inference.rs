@@ -33,6 +33,7 @@ pub(crate) use sweep::{Counts, Sections, SweepOptions};
 
 /// What counts are divided by before categories are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PairBasis {
     /// By the category's number of pairs before step 0 (the paper's choice).
     #[default]
@@ -43,6 +44,7 @@ pub enum PairBasis {
 
 /// What to do with a merge that occurs in no category, or a category in which no merge occurs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MissingPolicy {
     /// Of a merge: leave it out and list it in [`Estimate::missing`] (the paper's choice). Of a category: go on with a
     /// [`Warning`].

@@ -978,4 +978,11 @@ fn estimates_print_and_serialise() {
     let json = serde_json::to_string(&estimate).expect("serialises");
     let back: Estimate = serde_json::from_str(&json).expect("reads back");
     assert_eq!(back.categories, estimate.categories);
+    // Names in JSON are in lower case with hyphens.
+    let json: serde_json::Value = serde_json::from_str(&json).expect("an object");
+    assert_eq!(json["stop"], "gap");
+    let lower = json["objective-lower"].as_f64().expect("a number");
+    assert!((lower - estimate.objective_lower).abs() <= 1e-15);
+    let names = json.as_object().expect("an object").keys();
+    assert!(names.into_iter().all(|name| !name.contains('_')), "{json}");
 }

@@ -59,6 +59,7 @@ impl fmt::Display for StopReason {
 
 /// The mixture that explains a merge list best, with bounds and what it leaves unexplained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Estimate {
     /// Shares, in the order of the trace's categories.
     pub categories: Vec<CategoryShare>,
