@@ -71,9 +71,10 @@ pub enum Error {
         diagnosis: Vec<PretokenizerScore>,
     },
     /// None of the first merges occurs in one of the categories: its text is prepared in another way than the
-    /// tokenizer's, or the tokenizer saw nothing like it. Nothing can be inferred about it.
+    /// tokenizer's, or the tokenizer saw nothing like it. Nothing can be inferred about it; see
+    /// [`InferenceConfig::unmatched`](crate::InferenceConfig) for going on all the same.
     #[error(
-        "none of the first {steps} merges occurs in category `{name}`: leave it out, or check its text{}",
+        "none of the first {steps} merges occurs in category `{name}`: leave it out, or check how its text is prepared{}",
         best_fit(.diagnosis)
     )]
     CategoryMismatch {

@@ -33,6 +33,7 @@ pub(crate) use sweep::{Counts, Sections, SweepOptions};
 
 /// What counts are divided by before categories are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PairBasis {
     /// By the category's number of pairs before step 0 (the paper's choice).
     #[default]
@@ -41,13 +42,15 @@ pub enum PairBasis {
     Bytes,
 }
 
-/// What to do with a merge that occurs in no category.
+/// What to do with a merge that occurs in no category, or a category in which no merge occurs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MissingPolicy {
-    /// Leave it out and list it in [`Estimate::missing`] (the paper's choice).
+    /// Of a merge: leave it out and list it in [`Estimate::missing`] (the paper's choice). Of a category: go on with a
+    /// [`Warning`].
     #[default]
     Skip,
-    /// Return [`Error::MissingMerge`].
+    /// Return [`Error::MissingMerge`] or [`Error::CategoryMismatch`].
     Error,
 }
 
@@ -91,8 +94,12 @@ pub struct InferenceConfig {
     pub stop: StopRule,
     /// Normalisation of counts.
     pub basis: PairBasis,
-    /// Treatment of merges that no category has.
+    /// Treatment of merges that no category has. Default: skip.
     pub missing: MissingPolicy,
+    /// Treatment of categories that have none of the merges. Their share can only come out as about 0, whether the tokenizer
+    /// saw nothing like them or their text is prepared in another way. Default: error. To be relaxed where few merges meet
+    /// many categories, so that rare ones have none of them yet.
+    pub unmatched: MissingPolicy,
     /// Assume nothing about the order of merges within a contiguous non-conflicting section
     /// ([`MergeList::sections`], appendix A of the paper). Default false.
     pub sections: bool,
@@ -110,7 +117,8 @@ impl Default for InferenceConfig {
             rows_per_round: 10_000,
             stop: StopRule::default(),
             basis: PairBasis::default(),
-            missing: MissingPolicy::default(),
+            missing: MissingPolicy::Skip,
+            unmatched: MissingPolicy::Error,
             sections: false,
             schedule: vec![100, 300, 1000, 3000, 10_000],
         }
@@ -156,6 +164,12 @@ impl InferenceConfig {
     /// Sets what happens to merges that no category has.
     pub fn with_missing(mut self, missing: MissingPolicy) -> Self {
         self.missing = missing;
+        self
+    }
+
+    /// Sets what happens to categories that have none of the merges.
+    pub fn with_unmatched(mut self, unmatched: MissingPolicy) -> Self {
+        self.unmatched = unmatched;
         self
     }
 
@@ -312,8 +326,8 @@ impl<'a> MixtureInference<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidValue`] for a setting out of range, [`Error::MergeMismatch`] if no merge occurs in any category,
-    /// [`Error::CategoryMismatch`] if none occurs in one of them, [`Error::MissingMerge`] under [`MissingPolicy::Error`],
-    /// [`Error::Lp`] if a program cannot be solved, [`Error::Cancelled`], and what reading or writing the checkpoint brings.
+    /// [`Error::CategoryMismatch`] if none occurs in one of them (see [`InferenceConfig::unmatched`]), [`Error::MissingMerge`]
+    /// under [`MissingPolicy::Error`], [`Error::Lp`] if a program cannot be solved, [`Error::Cancelled`], and what reading or writing the checkpoint brings.
     pub fn run(&self, trace: &PairTrace) -> Result<Estimate> {
         self.run_exporting(trace).map(|(estimate, _)| estimate)
     }
@@ -446,8 +460,10 @@ impl<'a> Run<'a> {
                 diagnosis: Vec::new(),
             });
         }
-        let occurring = self.counts.merged_categories(self.steps);
-        if let Some(silent) = occurring.iter().position(|occurs| !occurs) {
+        if let (MissingPolicy::Error, Some(&silent)) = (
+            self.settings.config.unmatched,
+            self.unmatched(self.steps).first(),
+        ) {
             return Err(Error::CategoryMismatch {
                 name: self.trace.categories()[silent].name.clone(),
                 steps: self.steps,
@@ -467,6 +483,13 @@ impl<'a> Run<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The categories that have none of the first `steps` merges.
+    fn unmatched(&self, steps: usize) -> Vec<usize> {
+        let occurring = self.counts.merged_categories(steps).into_iter();
+        let silent = occurring.enumerate().filter(|(_, occurs)| !occurs);
+        silent.map(|(category, _)| category).collect()
     }
 
     /// Keeps the state at `path` from now on, and takes up the one that is there.
@@ -747,12 +770,12 @@ impl<'a> Run<'a> {
                 pairs,
             })
             .collect();
-        let warnings = indistinguishable(self.trace, SIMILAR)?
-            .into_iter()
-            .map(|(a, b)| {
-                let [a, b] = [a, b].map(|i| self.trace.categories()[i].name.clone());
-                Warning::Indistinguishable(a, b)
-            })
+        let name = |i: usize| self.trace.categories()[i].name.clone();
+        let similar = indistinguishable(self.trace, SIMILAR)?.into_iter();
+        let unmatched = self.unmatched(self.stage_steps).into_iter();
+        let warnings = similar
+            .map(|(a, b)| Warning::Indistinguishable(name(a), name(b)))
+            .chain(unmatched.map(|i| Warning::Unmatched(name(i))))
             .collect();
         let (merge_violation, pair_violation) = match &self.warm {
             Some(state) => (

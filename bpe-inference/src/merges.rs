@@ -44,6 +44,7 @@ pub type TokenId = u32;
 
 /// What BPE started from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Alphabet {
     /// The 256 bytes (GPT-2 and everything that follows it).
     Bytes,

@@ -54,6 +54,7 @@ pub struct BpeTrainer<'a> {
 
 /// Why training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// As many merges as asked for.
     Merges,
@@ -65,6 +66,7 @@ pub enum StopReason {
 
 /// What training did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TrainReport {
     /// Merges made.
     pub merges: usize,

@@ -747,6 +747,12 @@ fn a_category_that_shares_no_merge_is_named() {
             }
             other => panic!("expected a mismatch, got {other:?}"),
         }
+        // Whoever goes on all the same is warned.
+        let mut categories = vec![category("a", &good), category("b", &good[..1])];
+        categories.insert(place, category("odd", &[("AB", 9)]));
+        let config = InferenceConfig::new().with_unmatched(MissingPolicy::Skip);
+        let estimate = infer(&traced(&list, &categories), config);
+        assert_eq!(estimate.warnings, [Warning::Unmatched("odd".into())]);
         // A single merge is enough, if it is among those that are used.
         assert!(run(&[("xyz", 9), ("12345", 4)], usize::MAX).is_ok());
         match run(&[("xyz", 9), ("12345", 4)], late) {
@@ -972,4 +978,11 @@ fn estimates_print_and_serialise() {
     let json = serde_json::to_string(&estimate).expect("serialises");
     let back: Estimate = serde_json::from_str(&json).expect("reads back");
     assert_eq!(back.categories, estimate.categories);
+    // Names in JSON are in lower case with hyphens.
+    let json: serde_json::Value = serde_json::from_str(&json).expect("an object");
+    assert_eq!(json["stop"], "gap");
+    let lower = json["objective-lower"].as_f64().expect("a number");
+    assert!((lower - estimate.objective_lower).abs() <= 1e-15);
+    let names = json.as_object().expect("an object").keys();
+    assert!(names.into_iter().all(|name| !name.contains('_')), "{json}");
 }

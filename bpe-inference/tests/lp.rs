@@ -9,11 +9,18 @@ mod matching;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bpe_inference::Error;
+use bpe_inference::inference::MissingPolicy;
 use bpe_inference::lp::{
     Limits, LpError, LpSolution, LpSolver, LpState, MixtureLp, StructuredIpm, solver_by_name,
     solver_names,
 };
+use bpe_inference::pretokenizer::{TextPipeline, split_blocks};
+use bpe_inference::{
+    BpeTrainer, Category, Error, InferenceConfig, MixtureInference, PairTrace, TraceOptions,
+    WordCounts,
+};
+use fire_assay_datasets::embedded;
+use fire_assay_datasets::text::TextCategory;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -24,10 +31,23 @@ use matching::{grid, matching_value};
 /// Largest relative gap of a solved program.
 const GAP: f64 = 1e-6;
 
+/// Every solver that is compiled in, HiGHS with both of its methods.
 fn solvers() -> Vec<Box<dyn LpSolver>> {
-    solver_names()
+    let named = solver_names()
         .into_iter()
-        .map(|name| solver_by_name(name).unwrap())
+        .map(|name| solver_by_name(name).unwrap());
+    #[cfg(feature = "highs")]
+    let named = named.chain([Box::new(bpe_inference::lp::HighsSolver {
+        method: bpe_inference::lp::HighsMethod::Simplex,
+    }) as Box<dyn LpSolver>]);
+    named.collect()
+}
+
+/// The results of all solvers that meet the tolerances of the tests, with their names; the default solver's is the first.
+fn solve_with_all(lp: &MixtureLp) -> Vec<(&'static str, LpSolution)> {
+    let solvers = solvers().into_iter().filter(|solver| exact(&**solver));
+    solvers
+        .map(|solver| (solver.name(), solve(&*solver, lp)))
         .collect()
 }
 
@@ -172,14 +192,10 @@ proptest! {
     ) {
         let unit = 10f64.powi(exponent);
         let lp = random_lp(n, steps, pairs, density, unit, seed);
-        let found: Vec<LpSolution> = solvers()
-            .iter()
-            .filter(|solver| exact(&***solver))
-            .map(|solver| solve(&**solver, &lp))
-            .collect();
-        let optimum = found[0].objective;
+        let found = solve_with_all(&lp);
+        let optimum = found[0].1.objective;
         let close = 1e-6 * optimum + 1e-9 * unit;
-        for (solution, name) in found.iter().zip(solver_names()) {
+        for (name, solution) in &found {
             prop_assert!((solution.objective - optimum).abs() <= close, "{}", name);
             let oracle = matching_value(&lp, &solution.state.alpha);
             prop_assert!((oracle - optimum).abs() <= close, "{}: {} {}", name, oracle, optimum);
@@ -227,6 +243,7 @@ proptest! {
     }
 }
 
+/// Programs generated with the shape of real ones (see `benches/instances.rs`), small enough for every solver.
 #[test]
 fn realistic_programs_are_solved_alike() {
     for (seed, (rows, steps, pairs, n)) in [
@@ -243,18 +260,72 @@ fn realistic_programs_are_solved_alike() {
             n,
         };
         let lp = realistic(shape, seed);
-        let found: Vec<LpSolution> = solvers()
-            .iter()
-            .filter(|solver| exact(&***solver))
-            .map(|solver| solve(&**solver, &lp))
-            .collect();
-        for (solution, name) in found.iter().zip(solver_names()) {
-            let optimum = found[0].objective;
+        let found = solve_with_all(&lp);
+        for (name, solution) in &found {
+            let optimum = found[0].1.objective;
             assert!(
                 (solution.objective - optimum).abs() <= 1e-6 * optimum,
                 "{name} on {shape:?}: {} {optimum}",
                 solution.objective
             );
+        }
+    }
+}
+
+/// The last program of an inference on half of each text, about a tokenizer trained on the other half.
+fn real_program(texts: &[TextCategory], merges: usize, seed: u64) -> MixtureLp {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let pipeline = TextPipeline::gpt2();
+    let category = |name: &str, text: &str| {
+        let mut builder = WordCounts::builder(&pipeline);
+        builder.add_str(text).unwrap();
+        builder.finish_category(name).unwrap()
+    };
+    let (training, counted): (Vec<Category>, Vec<Category>) = texts
+        .iter()
+        .map(|text| {
+            let (a, b) = split_blocks(&text.text, 8, &mut rng);
+            (category(&text.name, &a), category(&text.name, &b))
+        })
+        .collect();
+    let shares = simplex(texts.len(), &mut rng);
+    let parts: Vec<(&WordCounts, f64)> = training
+        .iter()
+        .zip(shares)
+        .map(|(category, share)| (&category.words, 100.0 * share))
+        .collect();
+    let (list, _) = BpeTrainer::new(merges).train_mixture(&parts).unwrap();
+    let trace = PairTrace::build(&list, &counted, merges, &TraceOptions::new()).unwrap();
+    let config = InferenceConfig::new().with_merges(merges);
+    // With so few merges some languages have none of them.
+    let inference = MixtureInference::new(config.with_unmatched(MissingPolicy::Skip));
+    inference.run_exporting(&trace).unwrap().1
+}
+
+/// C5 on programs of real text: languages, parallel texts and source code.
+#[test]
+fn programs_of_real_texts_are_solved_alike() {
+    for (seed, texts, n, merges) in [
+        (1, embedded::languages(), 5, 200),
+        (2, embedded::udhr(), 10, 100),
+        (3, embedded::udhr(), 24, 60),
+        (4, embedded::code(), 6, 150),
+    ] {
+        let lp = real_program(&texts[..n], merges, seed);
+        assert!(lp.rows() > 200, "{} rows", lp.rows());
+        let found = solve_with_all(&lp);
+        let (_, reference) = &found[0];
+        assert!(reference.objective > 1e-4, "seed {seed} is trivial");
+        for (name, solution) in &found {
+            assert!(
+                (solution.objective - reference.objective).abs() <= 1e-6 * reference.objective,
+                "{name}, seed {seed}: {} {}",
+                solution.objective,
+                reference.objective
+            );
+            for (x, y) in solution.state.alpha.iter().zip(&reference.state.alpha) {
+                assert!((x - y).abs() < 1e-5, "{name}, seed {seed}: {x} {y}");
+            }
         }
     }
 }

@@ -534,6 +534,15 @@ fn official_files_that_make_no_sense_are_refused() {
         Err(Error::CountOverflow { .. })
     ));
     assert!(matches!(read("[{}]"), Err(Error::EmptyCategory { .. })));
+    let sized = |bytes| OfficialCounts {
+        name: ["x", "y"][usize::from(bytes == 0)],
+        bytes,
+        json: br#"[{"a b":1}]"#,
+    };
+    match PairTrace::from_official_json(&list, &[sized(9), sized(0)]) {
+        Err(Error::EmptyCategory { name, bytes: 0 }) => assert_eq!(name, "y"),
+        other => panic!("a category of 0 bytes was taken: {other:?}"),
+    }
     assert!(matches!(
         trace.to_official_json(&list, 2),
         Err(Error::InvalidValue { .. })

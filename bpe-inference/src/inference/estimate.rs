@@ -59,6 +59,7 @@ impl fmt::Display for StopReason {
 
 /// The mixture that explains a merge list best, with bounds and what it leaves unexplained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Estimate {
     /// Shares, in the order of the trace's categories.
     pub categories: Vec<CategoryShare>,
@@ -100,6 +101,9 @@ pub enum Warning {
     /// These two categories have nearly the same pairs (a cosine similarity above [`SIMILAR`]): only the sum of their
     /// shares is reliable, whose range [`joint_ranges`] gives.
     Indistinguishable(String, String),
+    /// None of the merges that were used occurs in this category: it can only get a share of about 0, whether or not the
+    /// tokenizer saw text like it.
+    Unmatched(String),
 }
 
 impl fmt::Display for Warning {
@@ -108,6 +112,10 @@ impl fmt::Display for Warning {
             Self::Indistinguishable(a, b) => write!(
                 f,
                 "`{a}` and `{b}` have nearly the same pairs: only the sum of their shares is reliable"
+            ),
+            Self::Unmatched(name) => write!(
+                f,
+                "`{name}` has none of the merges: nothing is known about its share"
             ),
         }
     }

@@ -49,6 +49,7 @@ pub enum ListOrder {
 /// What became of the entries of a tokenizer file. Every listed entry is kept, redundant, unreachable or manual:
 /// `listed == kept + redundant + unreachable.len() + manual.len()`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct MergeReport {
     /// The file's format.
     pub format: Format,
@@ -85,6 +86,7 @@ pub struct MergeReport {
 
 /// What a tokenizer file says about everything around BPE, as plain data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TokenizerSpec {
     /// `normalizer` of a `tokenizer.json`.
     pub normalizer: Option<serde_json::Value>,
@@ -107,6 +109,7 @@ pub struct TokenizerSpec {
 /// The settings of a SentencePiece training that decide which pairs could be merged; names and defaults are
 /// SentencePiece's own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct SentencePieceSpec {
     /// Share of the training characters that got a token of their own (default 0.9995).
     pub character_coverage: f32,

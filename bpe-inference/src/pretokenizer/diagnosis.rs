@@ -9,6 +9,7 @@ use crate::merges::{MergeList, readable};
 
 /// How well a pipeline explains a tokenizer's vocabulary: see [`diagnose`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct PretokenizerScore {
     /// The pipeline's name, which parses as a [`TextPipeline`].
     pub name: String,
