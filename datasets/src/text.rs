@@ -39,10 +39,14 @@ use std::io::Read as _;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::kit::{Kit, State};
+use crate::manifest;
 
 pub(crate) use code::permissive_code;
-pub use code::{CODE_REPEAT_CHARS, CODE_REPEATS, source_code};
-pub use documentation::{compiler_messages, gnome_docs, handbook, libreoffice_help, udhr};
+pub use code::{CODE_REPEAT_CHARS, CODE_REPEATS, source_code, source_code_fetched};
+pub use documentation::{
+    compiler_messages, gnome_docs, handbook, libreoffice_fetched, libreoffice_help, udhr,
+};
 pub use domains::domains;
 pub use markup::{Markup, plain_text};
 pub use pools::unified;
@@ -85,6 +89,38 @@ impl TextStats {
         self.read_bytes += other.read_bytes;
         self.shared_bytes += other.shared_bytes;
         self.repeated_bytes += other.repeated_bytes;
+    }
+}
+
+/// Which categories of a collection can be read from a kit, by name and in the collection's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Those whose packages are all there.
+    pub present: Vec<String>,
+    /// The others.
+    pub absent: Vec<String>,
+}
+
+impl Fetched {
+    /// Looks at the packages of each category.
+    fn of<'a>(
+        kit: &Kit,
+        categories: impl Iterator<Item = (&'a str, &'a [&'static str])>,
+    ) -> Result<Self> {
+        let mut fetched = Self::default();
+        for (name, packages) in categories {
+            let mut there = true;
+            for id in packages {
+                there &= matches!(kit.state(manifest::package(id)?)?, State::Ready(_));
+            }
+            let names = if there {
+                &mut fetched.present
+            } else {
+                &mut fetched.absent
+            };
+            names.push(name.to_owned());
+        }
+        Ok(fetched)
     }
 }
 

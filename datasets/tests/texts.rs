@@ -74,6 +74,46 @@ fn translations_hold_nothing_of_the_english_edition() {
 }
 
 #[test]
+fn what_is_fetched_of_a_collection_can_be_read() {
+    let scratch = Scratch::new();
+    let nothing = text::libreoffice_fetched(&scratch.kit).unwrap();
+    assert!(nothing.present.is_empty());
+    assert!(nothing.absent.len() > 30);
+
+    let page = |lines: &[String]| format!("<div id=\"DisplayArea\">{}</div>", html(lines));
+    let plant_help = |locale: &str, text: &[String]| {
+        let package = format!("libreoffice-help-{locale}");
+        let page = page(text);
+        plant(
+            &scratch.kit,
+            &package,
+            &[("shared/a.html", page.as_bytes())],
+        );
+    };
+    plant_help("de", &lines("deutsch", 12_000));
+    // A translation cannot be told from the English edition without that.
+    let german_alone = text::libreoffice_fetched(&scratch.kit).unwrap();
+    assert_eq!(german_alone, nothing);
+    plant_help("en-us", &lines("english", 10));
+    let fetched = text::libreoffice_fetched(&scratch.kit).unwrap();
+    assert_eq!(fetched.present, ["de", ENGLISH]);
+    assert_eq!(fetched.absent.len() + 2, nothing.absent.len());
+    let config = TextConfig::new().with_only(fetched.present);
+    let help = text::libreoffice_help(&scratch.kit, &config).unwrap();
+    assert_eq!(names(&help), ["de", ENGLISH]);
+
+    plant(&scratch.kit, "three", &[("src/a.js", b"let a = 1;\n")]);
+    plant(&scratch.kit, "tcllib", &[("a.tcl", b"set a 1\n")]);
+    let fetched = text::source_code_fetched(&scratch.kit).unwrap();
+    // JavaScript comes from two packages, of which one is not there.
+    assert_eq!(fetched.present, ["tcl"]);
+    assert!(fetched.absent.contains(&"javascript".to_owned()));
+    let config = TextConfig::new().with_only(fetched.present);
+    let code = text::source_code(&scratch.kit, &config).unwrap();
+    assert_eq!(code[0].text, "set a 1\n");
+}
+
+#[test]
 fn only_what_is_asked_for_is_needed() {
     let scratch = Scratch::new();
     let page = |lines: &[String]| {

@@ -45,15 +45,19 @@
 
 pub mod args;
 pub mod device;
+pub mod interrupt;
 pub mod plot;
 pub mod program;
 pub mod progress;
 pub mod report;
+pub mod solver;
 pub mod stops;
 pub mod table;
 
 pub use args::CommonArgs;
 pub use device::DeviceName;
+pub use interrupt::Limit;
 pub use program::UsageError;
 pub use report::{Report, print_json};
+pub use solver::SolverChoice;
 pub use table::Table;

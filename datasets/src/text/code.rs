@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sample::{English, Recipe, Repeats, files_below, make};
-use super::{TextCategory, TextConfig};
+use super::{Fetched, TextCategory, TextConfig};
 use crate::error::Result;
 use crate::kit::Kit;
 
@@ -85,7 +85,7 @@ const PERMISSIVE: &[(&str, &[&str])] = &[
 ///
 /// Left out are files that are not UTF-8 and files whose lines are longer than 120 bytes on average (generated or
 /// minified). Repeated lines: see the [module](crate::text). Needs the tier `code`, or the packages of the languages
-/// that are asked for.
+/// that are asked for ([`source_code_fetched`] tells which are there).
 ///
 /// # Errors
 /// Those of [`Kit::require`]; [`Error::UnknownCategory`](crate::Error::UnknownCategory);
@@ -102,6 +102,19 @@ pub fn source_code(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCategory>> 
         recipes.collect::<Result<_>>()?,
         &English::default(),
         config,
+    )
+}
+
+/// Which languages [`source_code`] can read from this kit.
+///
+/// # Errors
+/// Those of [`Kit::state`].
+pub fn source_code_fetched(kit: &Kit) -> Result<Fetched> {
+    Fetched::of(
+        kit,
+        LANGUAGES
+            .iter()
+            .map(|language| (language.name, language.packages)),
     )
 }
 

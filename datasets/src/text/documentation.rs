@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::sample::{English, Recipe, Repeats, files_below, folders_in, make, sample};
-use super::{ENGLISH, Markup, TextCategory, TextConfig, plain_text};
+use super::{ENGLISH, Fetched, Markup, TextCategory, TextConfig, plain_text};
 use crate::error::{Error, Result};
 use crate::kit::Kit;
 use crate::manifest;
@@ -51,16 +51,12 @@ pub fn gnome_docs(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCategory>> {
 
 /// LibreOffice's help in English and those languages into which at least half a megabyte of it is translated: the
 /// largest source of languages in the kit. Needs `libreoffice-help-en-us` and the packages of the languages that
-/// are asked for (without [`TextConfig::only`]: all of them).
+/// are asked for (without [`TextConfig::only`]: all of them; [`libreoffice_fetched`] tells which are there).
 ///
 /// # Errors
 /// Those of [`handbook`].
 pub fn libreoffice_help(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCategory>> {
-    const PREFIX: &str = "libreoffice-help-";
-    let languages: BTreeMap<String, &str> = manifest::packages()
-        .filter_map(|package| Some((package.id.strip_prefix(PREFIX)?, package.id)))
-        .map(|(locale, id)| (language_of(locale), id))
-        .collect();
+    let languages = libreoffice_languages();
     let collection = "LibreOffice help";
     config.check_names(collection, languages.keys().map(String::as_str))?;
     let mut editions = BTreeMap::new();
@@ -78,6 +74,38 @@ pub fn libreoffice_help(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCatego
         MIN_TRANSLATED,
         config,
     )
+}
+
+/// Which languages [`libreoffice_help`] can read from this kit. Without the English edition it can read none. (Of those
+/// that it can read it returns those with enough text of their own.)
+///
+/// # Errors
+/// Those of [`Kit::state`].
+pub fn libreoffice_fetched(kit: &Kit) -> Result<Fetched> {
+    let languages = libreoffice_languages();
+    let fetched = Fetched::of(
+        kit,
+        languages
+            .iter()
+            .map(|(language, id)| (language.as_str(), std::slice::from_ref(id))),
+    )?;
+    if fetched.present.iter().any(|language| language == ENGLISH) {
+        return Ok(fetched);
+    }
+    Ok(Fetched {
+        present: Vec::new(),
+        absent: languages.into_keys().collect(),
+    })
+}
+
+/// Languages of LibreOffice's help and their packages.
+fn libreoffice_languages() -> BTreeMap<String, &'static str> {
+    manifest::packages()
+        .filter_map(|package| {
+            let locale = package.id.strip_prefix("libreoffice-help-")?;
+            Some((language_of(locale), package.id))
+        })
+        .collect()
 }
 
 /// The Universal Declaration of Human Rights in all languages of the package, named by their codes there (ISO 639-3,

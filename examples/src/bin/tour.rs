@@ -10,6 +10,8 @@ use fire_assay_examples::{CommonArgs, program, stops};
 use serde_json::{Value, json};
 
 /// Runs every crate's demonstration on embedded data: no download, a few seconds to minutes each.
+///
+/// With --device, what a crate can compute on a device is computed there too.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -30,7 +32,8 @@ fn main() -> ExitCode {
 fn run(args: &Args, report: &Report) -> Result<Value> {
     let start = Instant::now();
     report.say("# bpe-inference: what was this tokenizer trained on?\n");
-    let bpe_inference = stops::bpe_inference::run(3, None, 20, &args.common, report)?;
+    let options = stops::bpe_inference::Options::default();
+    let bpe_inference = stops::bpe_inference::run(&options, &args.common, report)?;
     let seconds = start.elapsed().as_secs_f64();
     report.say(format!(
         "\nThe tour took {seconds:.1} s. Each stop is a program of its own: `cargo run --release --bin bpe-inference -- --help`."

@@ -5,6 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use bpe_inference::baselines;
 use bpe_inference::intervals::{BootstrapConfig, Intervals, Resampling, bootstrap};
+use bpe_inference::lp::MixtureLp;
+#[cfg(feature = "burn")]
+use bpe_inference::lp::{Limits, LpSolver as _};
 use bpe_inference::metrics::{log10_mse, sample_simplex};
 use bpe_inference::pretokenizer::TextPipeline;
 use bpe_inference::synth::{sample_categories, sample_mixture};
@@ -18,14 +21,40 @@ use rand::seq::SliceRandom;
 use serde_json::{Map, Value as Json, json};
 
 use crate::args::CommonArgs;
+use crate::device::DeviceName;
 use crate::plot::{Axis, BarChart, BarSeries, Scale, Value};
 use crate::report::Report;
+use crate::solver::SolverChoice;
 use crate::table::{Table, percent, text};
 
 const CATEGORIES: usize = 6;
 const MERGES: usize = 1000;
 const TRAINING_BYTES: f64 = 1e9;
 const COUNTING_BYTES: f64 = 1e8;
+
+/// What the default run does.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Tokenizers to train, each on a mixture of its own. Default 3.
+    pub trials: usize,
+    /// Merges that each learns and is attacked by. Default `None`: 1,000.
+    pub merges: Option<usize>,
+    /// Resamplings behind the intervals of the first one; 0 for no intervals. Default 20.
+    pub replicates: usize,
+    /// What solves the linear programs. Default: the library's own solver.
+    pub solver: SolverChoice,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trials: 3,
+            merges: None,
+            replicates: 20,
+            solver: SolverChoice::default(),
+        }
+    }
+}
 
 /// One tokenizer and what was recovered from it.
 struct Recovered {
@@ -36,21 +65,18 @@ struct Recovered {
     log10_mse: f64,
     baselines: [(&'static str, f64); 2],
     merges: usize,
+    /// The weights of the linear program, and the program.
+    alpha: Vec<f64>,
+    program: MixtureLp,
 }
 
-/// Trains `trials` tokenizers on known mixtures of six of the embedded categories and recovers each from its first
-/// `merges` merges (default 1,000); the first with intervals from `replicates` resamplings (0: none). Returns what `--json`
-/// prints; with `--out`, draws the first mixture.
+/// Trains tokenizers on known mixtures of six of the embedded categories and recovers each from its merges. Returns what
+/// `--json` prints; with `--out`, draws the first mixture. With `--device`, solves the last program of the first
+/// tokenizer on that device too and compares the weights.
 ///
 /// # Errors
 /// Whatever the library or the file system brings.
-pub fn run(
-    trials: usize,
-    merges: Option<usize>,
-    replicates: usize,
-    common: &CommonArgs,
-    report: &Report,
-) -> Result<Json> {
+pub fn run(options: &Options, common: &CommonArgs, report: &Report) -> Result<Json> {
     let start = Instant::now();
     let texts = embedded::languages().into_iter().chain(embedded::code());
     let pipeline = TextPipeline::hf_trained();
@@ -69,38 +95,73 @@ pub fn run(
         categories.len(),
         COUNTING_BYTES / 1e6
     ));
-    let span = tracing::info_span!("tokenizers", position = 0_u64, length = trials as u64);
-    let _guard = span.enter();
+    let span = tracing::info_span!(
+        "tokenizers",
+        position = 0_u64,
+        length = options.trials as u64
+    );
     let mut recovered = Vec::new();
-    for k in 0..trials {
-        let mut rng = StdRng::seed_from_u64(common.seed.wrapping_add(k as u64));
-        let replicates = if k == 0 { replicates } else { 0 };
-        recovered.push(recover(
-            &categories,
-            merges.unwrap_or(MERGES),
-            replicates,
-            &mut rng,
-        )?);
-        span.record("position", k as u64 + 1);
-    }
-    drop(_guard);
+    span.in_scope(|| -> Result<()> {
+        for k in 0..options.trials {
+            recovered.push(recover(&categories, options, common.seed, k)?);
+            span.record("position", k as u64 + 1);
+        }
+        Ok(())
+    })?;
     let first = recovered.first().context("at least one trial")?;
     show(first, report);
     if let Some(path) = common.out_file("mixture.svg")? {
         draw(first, &path)?;
         report.say(format!("wrote {}", path.display()));
     }
+    let check = if options.solver.uses_device() {
+        None
+    } else {
+        common
+            .device
+            .map(|device| on_device(first, device, report))
+            .transpose()?
+    };
     let seconds = start.elapsed().as_secs_f64();
     summary(&recovered, seconds, report);
-    json_of(&recovered, seconds)
+    let mut object = json_of(&recovered, seconds)?;
+    if let Some(check) = check {
+        object["device"] = check;
+    }
+    Ok(object)
 }
 
-fn recover(
-    all: &[Category],
-    merges: usize,
-    replicates: usize,
-    rng: &mut StdRng,
-) -> Result<Recovered> {
+/// Solves a program again with the first-order solver on a device.
+#[cfg(feature = "burn")]
+fn on_device(recovered: &Recovered, device: DeviceName, report: &Report) -> Result<Json> {
+    let solver = crate::solver::first_order(Some(device))?;
+    let start = Instant::now();
+    let solution = solver.solve(&recovered.program, None, &Limits::default())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let pairs = solution.state.alpha.iter().zip(&recovered.alpha);
+    let difference = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    report.say(format!(
+        "on {device}: the first-order solver took {seconds:.1} s and {} iterations for the {} rows; its weights differ by \
+         at most {difference:.1e}",
+        solution.iterations,
+        recovered.program.rows()
+    ));
+    Ok(json!({
+        "name": device.to_string(), "solver": solver.name(), "rows": recovered.program.rows(),
+        "iterations": solution.iterations, "largest-difference": difference, "seconds": seconds,
+    }))
+}
+
+/// Without devices there is no name of one.
+#[cfg(not(feature = "burn"))]
+fn on_device(_recovered: &Recovered, device: DeviceName, _report: &Report) -> Result<Json> {
+    match device {}
+}
+
+/// The `k`-th tokenizer of a run with this seed.
+fn recover(all: &[Category], run: &Options, seed: u64, k: usize) -> Result<Recovered> {
+    let merges = run.merges.unwrap_or(MERGES);
+    let rng = &mut StdRng::seed_from_u64(seed.wrapping_add(k as u64));
     let mut chosen = all.to_vec();
     chosen.shuffle(rng);
     chosen.truncate(CATEGORIES);
@@ -111,15 +172,19 @@ fn recover(
     let sample = sample_categories(&chosen, COUNTING_BYTES, rng)?;
     let options = TraceOptions::default();
     let trace = PairTrace::build(&tokenizer, &sample, merges, &options)?;
-    let inference = MixtureInference::new(InferenceConfig::new().with_merges(merges));
-    let estimate = inference.run(&trace)?;
-    let intervals = match replicates {
+    let inference = MixtureInference::new(InferenceConfig::new().with_merges(merges))
+        .with_solver(run.solver.make()?);
+    let (estimate, program) = inference.run_exporting(&trace)?;
+    let intervals = match run.replicates {
         0 => None,
+        _ if k > 0 => None,
         replicates => {
             let config = BootstrapConfig {
                 replicates,
+                seed,
                 ..BootstrapConfig::default()
             };
+            // The counting sample is drawn word by word, so words are what is independent in it.
             let words = Resampling::Words;
             Some(bootstrap(
                 &tokenizer, &sample, &options, &inference, &estimate, words, &config,
@@ -142,6 +207,8 @@ fn recover(
         shares,
         intervals,
         merges: estimate.merges,
+        alpha: estimate.alpha,
+        program,
     })
 }
 

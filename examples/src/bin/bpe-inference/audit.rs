@@ -1,161 +1,150 @@
-//! A user's own tokenizer against a user's own samples of text.
+//! A tokenizer against samples of candidate text.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use bpe_inference::inference::{Violation, recommended_merges};
+use anyhow::{Context, Result, bail};
+use bpe_inference::inference::{StopReason, Violation, ViolationKind, recommended_merges};
 use bpe_inference::intervals::{BootstrapConfig, Intervals, Resampling, bootstrap};
-use bpe_inference::lp::solver_by_name;
-use bpe_inference::merges::{MergeList, MergeReport, TokenizerSpec};
-use bpe_inference::pretokenizer::{self, Pretokenizer, PretokenizerScore, TextPipeline};
+use bpe_inference::lp::{Limits, LpError, LpSolution, LpSolver, LpState, MixtureLp};
+use bpe_inference::merges::{MergeList, MergeReport};
+use bpe_inference::pretokenizer::{self, PretokenizerScore, TextPipeline};
 use bpe_inference::ranges::{indistinguishable, ranges};
-use bpe_inference::{
-    Category, Estimate, InferenceConfig, MixtureInference, PairTrace, TraceOptions, WordCounts,
-};
-use serde::Serialize;
+use bpe_inference::{Error, Estimate, InferenceConfig, MixtureInference, PairTrace, TraceOptions};
+use fire_assay_examples::{Limit, SolverChoice, interrupt};
+
+use crate::samples::Samples;
+
+/// Fewer blocks are not redrawn: a replicate might hold none of them.
+const FEWEST_BLOCKS: usize = 20;
+/// The worst explained merges and pairs that an audit names.
+const WORST: usize = 10;
+/// The most merges that are used unless the user says so.
+const MOST_MERGES: usize = 30_000;
 
 /// How an audit is made.
 pub(crate) struct Settings {
     pub(crate) merges: Option<usize>,
+    /// Numbers of merges to pass through, where they are not the library's.
+    pub(crate) schedule: Option<Vec<usize>>,
     pub(crate) bootstrap: usize,
     pub(crate) ranges: Option<f64>,
-    pub(crate) solver: String,
+    pub(crate) solver: SolverChoice,
     pub(crate) sections: bool,
+    /// The folder of the checkpoints.
     pub(crate) checkpoint: Option<PathBuf>,
-    pub(crate) time: Option<std::time::Duration>,
+    /// The time of one audit, reading the samples included.
+    pub(crate) time: Option<Duration>,
     pub(crate) seed: u64,
 }
 
+/// What is audited.
+pub(crate) struct Tokenizer {
+    pub(crate) name: String,
+    pub(crate) list: MergeList,
+    pub(crate) report: MergeReport,
+    pub(crate) pipeline: TextPipeline,
+    /// How well the known pretokenizers fit, best first.
+    pub(crate) diagnosis: Vec<PretokenizerScore>,
+}
+
+impl Tokenizer {
+    /// A tokenizer with the pipeline that is given, else the one that its file states, else the preset that explains its
+    /// vocabulary best.
+    ///
+    /// # Errors
+    /// If nothing is given or stated and no preset fits its alphabet.
+    pub(crate) fn new(
+        name: impl Into<String>,
+        list: MergeList,
+        report: MergeReport,
+        pipeline: Option<TextPipeline>,
+    ) -> Result<Self> {
+        let diagnosis = pretokenizer::diagnose(&list, &TextPipeline::presets());
+        let pipeline = match pipeline.or_else(|| TextPipeline::from_spec(&report.spec)) {
+            Some(pipeline) => pipeline,
+            None => {
+                let best = diagnosis.first();
+                let best = best.context("no pretokenizer fits this alphabet")?;
+                best.name.parse()?
+            }
+        };
+        Ok(Self {
+            name: name.into(),
+            list,
+            report,
+            pipeline,
+            diagnosis,
+        })
+    }
+}
+
+/// What was redrawn for the intervals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Redrawn {
+    Blocks,
+    Words,
+}
+
+impl Redrawn {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Blocks => "blocks",
+            Self::Words => "words",
+        }
+    }
+}
+
 /// What an audit found.
-#[derive(Serialize)]
 pub(crate) struct Audit {
     pub(crate) tokenizer: String,
     pub(crate) pretokenizer: String,
     pub(crate) merge_report: MergeReport,
     pub(crate) diagnosis: Vec<PretokenizerScore>,
     pub(crate) estimate: Estimate,
-    pub(crate) intervals: Option<Intervals>,
+    pub(crate) intervals: Option<(Intervals, Redrawn)>,
     pub(crate) ranges: Option<Vec<(f64, f64)>>,
+    /// The merges and pairs that are explained worst, largest slack first.
     pub(crate) violations: Vec<Violation>,
+    /// The merges that no category has, in order.
+    pub(crate) missing: Vec<Violation>,
     pub(crate) warnings: Vec<String>,
     pub(crate) seconds: f64,
 }
 
-/// Chooses the pipeline: by name, by what the file says, or the preset that explains the vocabulary best.
-pub(crate) fn choose_pipeline(
-    name: &str,
-    list: &MergeList,
-    report: &MergeReport,
-) -> Result<(TextPipeline, Vec<PretokenizerScore>)> {
-    let diagnosis = pretokenizer::diagnose(list, &TextPipeline::presets());
-    if name != "auto" {
-        let pipeline = name
-            .parse()
-            .with_context(|| format!("--pretokenizer {name}"))?;
-        return Ok((pipeline, diagnosis));
-    }
-    if let Some(pipeline) = stated(&report.spec) {
-        return Ok((pipeline, diagnosis));
-    }
-    let best = diagnosis
-        .first()
-        .context("no pretokenizer fits this alphabet")?;
-    Ok((best.name.parse()?, diagnosis))
-}
-
-/// The pipeline that a tokenizer file states, where it is one that we know.
-fn stated(spec: &TokenizerSpec) -> Option<TextPipeline> {
-    if let Some(preset) = &spec.preset {
-        return preset.parse().ok();
-    }
-    if let Some(pattern) = &spec.pattern {
-        let presets = TextPipeline::presets();
-        let known = presets
-            .into_iter()
-            .find(|p| p.pretokenizer.pattern() == Some(pattern));
-        return known.or_else(|| {
-            Pretokenizer::regex(pattern.clone())
-                .ok()
-                .map(TextPipeline::new)
-        });
-    }
-    let pre_tokenizer = spec.pre_tokenizer.as_ref()?;
-    let normalizer = spec.normalizer.as_ref().unwrap_or(&serde_json::Value::Null);
-    TextPipeline::from_hugging_face(normalizer, pre_tokenizer)
-}
-
-/// Reads categories: `NAME=PATH` each, or one folder whose entries are the categories. A path is a file or a folder of
-/// files.
-pub(crate) fn read_categories(data: &[String], pipeline: &TextPipeline) -> Result<Vec<Category>> {
-    let named: Vec<(String, PathBuf)> = match data {
-        [folder] if !folder.contains('=') => entries(Path::new(folder))?,
-        many => many
-            .iter()
-            .map(|item| match item.split_once('=') {
-                Some((name, path)) if !name.is_empty() => Ok((name.to_owned(), path.into())),
-                _ => bail!("--data takes NAME=PATH, or a single folder; `{item}` is neither"),
-            })
-            .collect::<Result<_>>()?,
-    };
-    let span = tracing::info_span!("reading", position = 0_u64, length = named.len() as u64);
-    let _guard = span.enter();
-    named
-        .into_iter()
-        .enumerate()
-        .map(|(k, (name, path))| {
-            let mut builder = WordCounts::builder(pipeline);
-            builder
-                .add_path(&path)
-                .with_context(|| format!("category `{name}`"))?;
-            span.record("position", k as u64 + 1);
-            Ok(builder.finish_category(name)?)
-        })
-        .collect()
-}
-
-/// The entries of a folder, named by their file stem.
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let listing = std::fs::read_dir(folder)
-        .with_context(|| format!("--data {}: not a folder that can be read", folder.display()))?;
-    let mut found = Vec::new();
-    for entry in listing {
-        let path = entry?.path();
-        let name = path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        if let Some(name) = name.filter(|name| !name.starts_with('.')) {
-            found.push((name, path));
-        }
-    }
-    found.sort();
-    ensure!(
-        !found.is_empty(),
-        "--data {}: the folder is empty",
-        folder.display()
-    );
-    Ok(found)
-}
-
-/// Runs the whole audit.
+/// Runs the whole audit within the limit: the estimate first, then intervals and ranges as far as time allows.
+///
+/// # Errors
+/// Whatever the library or the file system brings, and if the limit leaves no time for any estimate.
 pub(crate) fn run(
-    name: &str,
-    list: &MergeList,
-    merge_report: MergeReport,
-    pipeline: &TextPipeline,
-    diagnosis: Vec<PretokenizerScore>,
-    categories: &[Category],
+    tokenizer: Tokenizer,
+    samples: &Samples,
     settings: &Settings,
+    limit: &Limit,
 ) -> Result<Audit> {
-    let start = std::time::Instant::now();
-    let steps = settings.merges.unwrap_or(30_000);
-    let allows = |left: &[u8], right: &[u8]| pipeline.pairs.allows(left, right);
-    let options = TraceOptions::default().with_filter(&allows);
-    let trace = PairTrace::build(list, categories, steps, &options)?;
-    let mut warnings = Vec::new();
+    let start = Instant::now();
+    let list = &tokenizer.list;
+    let allows = |left: &[u8], right: &[u8]| tokenizer.pipeline.pairs.allows(left, right);
+    let counting = TraceOptions::default()
+        .with_filter(&allows)
+        .with_cancel(limit.flag());
+    let trace = {
+        let options = match &settings.checkpoint {
+            Some(folder) => counting.with_checkpoints(folder),
+            None => counting,
+        };
+        let steps = settings.merges.unwrap_or(MOST_MERGES);
+        let trace = PairTrace::build(list, &samples.categories, steps, &options);
+        if let Err(Error::Cancelled { .. }) = trace {
+            limit.check("counting pairs")?;
+        }
+        trace?
+    };
     let merges = settings
         .merges
         .unwrap_or_else(|| recommended_merges(&trace))
         .min(trace.steps());
+    let mut warnings = Vec::new();
     if let Some(asked) = settings.merges.filter(|&asked| asked > merges) {
         warnings.push(format!(
             "{asked} merges were asked for; the list has {merges}"
@@ -170,65 +159,189 @@ pub(crate) fn run(
     let mut config = InferenceConfig::new()
         .with_merges(merges)
         .with_sections(settings.sections);
-    config.stop.time = settings.time;
-    let solver = solver_by_name(&settings.solver)?;
-    let mut inference = MixtureInference::new(config)
-        .with_solver(solver)
-        .with_sections_of(list);
-    if let Some(path) = &settings.checkpoint {
-        inference = inference.with_checkpoint(path);
+    if let Some(schedule) = &settings.schedule {
+        config = config.with_schedule(schedule.clone());
     }
-    let (estimate, program) = inference
-        .run_exporting(&trace)
-        .map_err(|error| match error {
-            // The library cannot know the pretokenizers that were tried; say which would fit.
-            bpe_inference::Error::MergeMismatch { steps, .. } => {
-                bpe_inference::Error::MergeMismatch {
-                    steps,
-                    diagnosis: diagnosis.clone(),
-                }
+    let (estimate, program) = infer(&tokenizer, &trace, config.clone(), settings, limit)?;
+    if estimate.stop == StopReason::TimeLimit || program.is_none() {
+        warnings.push(format!(
+            "the estimate is that of round {} and not final: {}",
+            estimate.rounds,
+            limit.reason().unwrap_or_default(),
+        ));
+    }
+
+    let mut intervals = None;
+    if settings.bootstrap > 0 && program.is_some() {
+        let (resampling, redrawn) = match too_short(samples) {
+            None => (Resampling::Blocks(&samples.blocks), Redrawn::Blocks),
+            Some(short) => {
+                warnings.push(format!(
+                    "{short}: single words were redrawn, which makes the intervals of real text far too narrow"
+                ));
+                (Resampling::Words, Redrawn::Words)
             }
-            other => other,
-        })?;
-    let intervals = match settings.bootstrap {
-        0 => None,
-        replicates => {
-            let config = BootstrapConfig {
-                replicates,
-                seed: settings.seed,
-                ..BootstrapConfig::default()
-            };
-            let words = Resampling::Words;
-            Some(bootstrap(
-                list, categories, &options, &inference, &estimate, words, &config,
-            )?)
+        };
+        let config = BootstrapConfig {
+            replicates: settings.bootstrap,
+            seed: settings.seed,
+            ..BootstrapConfig::default()
+        };
+        let inference = MixtureInference::new(inference_config(&estimate, settings))
+            .with_solver(settings.solver.make()?)
+            .with_sections_of(list)
+            .with_cancel(limit.flag());
+        let categories = &samples.categories;
+        match bootstrap(
+            list, categories, &counting, &inference, &estimate, resampling, &config,
+        ) {
+            Ok(found) => intervals = Some((found, redrawn)),
+            Err(Error::Cancelled { .. }) => warnings.push(left_out("intervals", limit)),
+            Err(error) => return Err(error.into()),
         }
-    };
-    let ranges = settings
-        .ranges
-        .map(|slack| {
-            let solver = solver_by_name(&settings.solver)?;
-            ranges(
-                &program,
-                &trace,
-                &estimate,
-                inference.config().basis,
-                &*solver,
-                slack,
-            )
-        })
-        .transpose()?;
-    let violations = estimate.violations(list, &trace, 10);
+    }
+    let mut bounds = None;
+    if let (Some(slack), Some(program)) = (settings.ranges, &program) {
+        let solver = Limited {
+            solver: settings.solver.make()?,
+            limit,
+        };
+        let basis = config.basis;
+        match ranges(program, &trace, &estimate, basis, &solver, slack) {
+            Ok(found) => bounds = Some(found),
+            Err(Error::Lp(LpError::Cancelled)) => warnings.push(left_out("ranges", limit)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (missing, mut violations): (Vec<_>, Vec<_>) = estimate
+        .violations(list, &trace, usize::MAX)
+        .into_iter()
+        .partition(|violation| violation.kind == ViolationKind::Missing);
+    violations.truncate(WORST);
     Ok(Audit {
-        tokenizer: name.into(),
-        pretokenizer: pipeline.to_string(),
-        merge_report,
-        diagnosis,
+        tokenizer: tokenizer.name,
+        pretokenizer: tokenizer.pipeline.to_string(),
+        merge_report: tokenizer.report,
+        diagnosis: tokenizer.diagnosis,
         intervals,
-        ranges,
+        ranges: bounds,
         violations,
+        missing,
         warnings,
         seconds: start.elapsed().as_secs_f64(),
         estimate,
     })
+}
+
+/// The estimate, and the last program where the inference came to its end.
+fn infer(
+    tokenizer: &Tokenizer,
+    trace: &PairTrace,
+    mut config: InferenceConfig,
+    settings: &Settings,
+    limit: &Limit,
+) -> Result<(Estimate, Option<MixtureLp>)> {
+    config.stop.time = limit.remaining();
+    let mut inference = MixtureInference::new(config)
+        .with_solver(settings.solver.make()?)
+        .with_sections_of(&tokenizer.list)
+        // Not the limit's flag: when time is up the inference ends by itself, with an estimate.
+        .with_cancel(interrupt::interrupted());
+    let checkpoint = settings
+        .checkpoint
+        .as_ref()
+        .map(|folder| checkpoint_file(folder, &tokenizer.name));
+    if let Some(path) = &checkpoint {
+        inference = inference.with_checkpoint(path);
+    }
+    match inference.run_exporting(trace) {
+        Ok((estimate, _)) if estimate.rounds == 0 && estimate.stop == StopReason::TimeLimit => {
+            limit.check("looking for the first estimate")?;
+            bail!("there was no time for an estimate")
+        }
+        Ok((estimate, program)) => Ok((estimate, Some(program))),
+        Err(Error::Cancelled {
+            partial: Some(partial),
+        }) => Ok((*partial, None)),
+        Err(Error::Cancelled { partial: None }) => {
+            bail!("interrupted before there was an estimate")
+        }
+        Err(Error::MergeMismatch { steps, .. }) => Err(Error::MergeMismatch {
+            steps,
+            // The library cannot know the pretokenizers that were tried; say which would fit.
+            diagnosis: tokenizer.diagnosis.clone(),
+        }
+        .into()),
+        Err(error @ (Error::VersionMismatch { .. } | Error::Parse { .. })) => {
+            let path = checkpoint.unwrap_or_default();
+            Err(error).with_context(|| {
+                format!(
+                    "the checkpoint {} belongs to another audit or version, or is damaged: remove it or name \
+                     another folder",
+                    path.display()
+                )
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Where the state of the inference of a tokenizer lies.
+fn checkpoint_file(folder: &Path, tokenizer: &str) -> PathBuf {
+    folder.join(format!("{tokenizer}.inference"))
+}
+
+/// The settings that a replicate is solved with: those of the estimate, without a time of its own.
+fn inference_config(estimate: &Estimate, settings: &Settings) -> InferenceConfig {
+    InferenceConfig::new()
+        .with_merges(estimate.merges)
+        .with_sections(settings.sections)
+}
+
+/// Which category is too short to be redrawn by blocks, if one is.
+fn too_short(samples: &Samples) -> Option<String> {
+    let pairs = samples.categories.iter().zip(&samples.blocks);
+    let short = pairs
+        .filter(|(_, blocks)| blocks.len() < FEWEST_BLOCKS)
+        .min_by_key(|(_, blocks)| blocks.len());
+    short.map(|(category, blocks)| {
+        format!(
+            "`{}` has too little text to be redrawn in blocks ({} of them)",
+            category.name,
+            blocks.len()
+        )
+    })
+}
+
+fn left_out(what: &str, limit: &Limit) -> String {
+    let reason = limit.reason().unwrap_or_default();
+    format!("the {what} are left out: {reason}")
+}
+
+/// A solver that is cancelled when the limit of the audit is reached.
+struct Limited<'a> {
+    solver: Box<dyn LpSolver>,
+    limit: &'a Limit,
+}
+
+impl LpSolver for Limited<'_> {
+    fn name(&self) -> &'static str {
+        self.solver.name()
+    }
+
+    fn solve(
+        &self,
+        lp: &MixtureLp,
+        warm: Option<&LpState>,
+        limits: &Limits<'_>,
+    ) -> Result<LpSolution, LpError> {
+        let limits = Limits {
+            time: limits.time.into_iter().chain(self.limit.remaining()).min(),
+            cancel: Some(self.limit.flag()),
+        };
+        match self.solver.solve(lp, warm, &limits) {
+            Err(LpError::TimeLimit) => Err(LpError::Cancelled),
+            solved => solved,
+        }
+    }
 }

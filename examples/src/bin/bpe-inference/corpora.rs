@@ -1,6 +1,7 @@
 //! Candidate text: from the data kit where it is there, else from the embedded subset, saying which.
 
 use anyhow::Result;
+use clap::ValueEnum;
 use fire_assay_datasets::text::{self, TextCategory, TextConfig};
 use fire_assay_datasets::{Error, Kit, embedded};
 
@@ -33,10 +34,23 @@ pub(crate) struct Candidates {
 /// Bytes of a category at most in audits and experiments, before splitting.
 const MAX_BYTES: usize = 10_000_000;
 
+/// Fewer categories of a source than the smallest mixture needs are of no use; the embedded ones are more.
+const FEWEST: usize = 5;
+
+/// Which of the English domains an experiment uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Domains {
+    /// Mail, dictionary, lexicon, encyclopaedia, manual: those with most text
+    #[default]
+    Large,
+    /// Also addresses, novel, and the Brown corpus
+    All,
+}
+
 /// Natural languages: the help pages of an office suite, or the messages of a compiler.
 pub(crate) fn languages() -> Result<Corpus> {
     or_embedded(
-        Kit::open().and_then(|kit| text::libreoffice_help(&kit, &config())),
+        fetched(text::libreoffice_fetched, text::libreoffice_help),
         "LibreOffice's help, one documentation in many languages",
         embedded::languages,
         "messages of the TypeScript compiler",
@@ -46,7 +60,7 @@ pub(crate) fn languages() -> Result<Corpus> {
 /// Natural languages: the Debian handbook.
 pub(crate) fn handbook() -> Result<Corpus> {
     or_embedded(
-        Kit::open().and_then(|kit| text::handbook(&kit, &config())),
+        Kit::open().and_then(|kit| Ok((text::handbook(&kit, &config())?, Vec::new()))),
         "the Debian handbook, without the lines that a translation shares with the English edition",
         embedded::languages,
         "messages of the TypeScript compiler",
@@ -56,17 +70,22 @@ pub(crate) fn handbook() -> Result<Corpus> {
 /// Programming languages.
 pub(crate) fn code() -> Result<Corpus> {
     or_embedded(
-        Kit::open().and_then(|kit| text::source_code(&kit, &config())),
+        fetched(text::source_code_fetched, text::source_code),
         "source packages",
         embedded::code,
         "six source packages",
     )
 }
 
-/// The English domains with enough text to be split; there is no embedded text for them.
-pub(crate) fn domains() -> Result<Corpus> {
-    let large = ["dictionary", "encyclopaedia", "lexicon", "mail", "manual"];
-    let texts = text::domains(&Kit::open()?, &config().with_only(large))?;
+/// The English domains; there is no embedded text for them.
+pub(crate) fn domains(which: Domains) -> Result<Corpus> {
+    let config = match which {
+        Domains::Large => {
+            config().with_only(["dictionary", "encyclopaedia", "lexicon", "mail", "manual"])
+        }
+        Domains::All => config(),
+    };
+    let texts = text::domains(&Kit::open()?, &config)?;
     Ok(Corpus {
         notes: vec![described("English texts of several kinds", &texts)],
         texts,
@@ -139,19 +158,43 @@ fn config() -> TextConfig {
     TextConfig::new().with_max_bytes(MAX_BYTES)
 }
 
-/// The kit's texts, or embedded ones and a note that says so if the kit lacks them.
+/// Texts, and the names of those that their source has and the kit lacks.
+type Fetched = Result<(Vec<TextCategory>, Vec<String>), Error>;
+
+/// The categories of a source whose packages are in the kit, if those are enough to make mixtures of.
+fn fetched(
+    names: fn(&Kit) -> Result<text::Fetched, Error>,
+    read: fn(&Kit, &TextConfig) -> Result<Vec<TextCategory>, Error>,
+) -> Fetched {
+    let kit = Kit::open()?;
+    let there = names(&kit)?;
+    if there.present.len() < FEWEST {
+        // Without a choice: the error names the first package that is not there.
+        return Ok((read(&kit, &config())?, Vec::new()));
+    }
+    let texts = read(&kit, &config().with_only(there.present))?;
+    Ok((texts, there.absent))
+}
+
+/// The kit's texts and a note on what is missing, or embedded ones and a note that says so if the kit lacks them.
 fn or_embedded(
-    from_kit: Result<Vec<TextCategory>, Error>,
+    from_kit: Fetched,
     kit_text: &str,
     embedded: fn() -> Vec<TextCategory>,
     embedded_text: &str,
 ) -> Result<Corpus> {
     match from_kit {
-        Ok(texts) => Ok(Corpus {
-            notes: vec![described(kit_text, &texts)],
-            texts,
-        }),
-        Err(error @ Error::NotFetched { .. }) => {
+        Ok((texts, absent)) => {
+            let mut notes = vec![described(kit_text, &texts)];
+            if !absent.is_empty() {
+                notes.push(format!(
+                    "NOT FETCHED and therefore left out: {}",
+                    absent.join(", ")
+                ));
+            }
+            Ok(Corpus { notes, texts })
+        }
+        Err(error @ (Error::NotFetched { .. } | Error::NoFolder { .. })) => {
             let texts = embedded();
             let notes = vec![
                 format!("{error}"),

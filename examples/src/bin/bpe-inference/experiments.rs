@@ -9,7 +9,8 @@ use bpe_inference::metrics::{log10_mse, mean_and_spread, sample_simplex};
 use bpe_inference::pretokenizer::{PairFilter, TextPipeline};
 use bpe_inference::synth::{sample_categories, sample_mixture};
 use bpe_inference::{
-    BpeTrainer, Category, InferenceConfig, MixtureInference, PairTrace, TraceOptions,
+    BpeTrainer, Category, Estimate, InferenceConfig, MixtureInference, PairTrace, TraceOptions,
+    WordCounts,
 };
 use clap::ValueEnum;
 use rand::rngs::StdRng;
@@ -18,10 +19,12 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 use std::time::Instant;
 
-use crate::corpora::{self, Corpus};
+use crate::corpora::{self, Corpus, Domains};
 use crate::findings::{Curve, Findings, number, plus_minus};
 use crate::paper;
 use crate::pool::{Pool, count};
+use crate::present::stop_name;
+use crate::reference::references;
 use crate::trial::{self, METHODS, TeeBaseline, infer_from};
 
 /// Bytes of training text that the paper uses.
@@ -67,7 +70,22 @@ pub(crate) struct Settings {
     pub(crate) merges: Option<usize>,
     pub(crate) vocabulary: usize,
     pub(crate) max_bytes: usize,
+    pub(crate) domains: Domains,
     pub(crate) seed: u64,
+}
+
+impl Settings {
+    /// The numbers of categories that this many allow; the others are noted.
+    fn sizes(&self, available: usize, report: &mut Findings) -> Vec<usize> {
+        let (possible, too_many): (Vec<usize>, Vec<usize>) =
+            self.sizes.iter().partition(|&&n| n <= available);
+        for n in too_many {
+            report.note(format!(
+                "n = {n} is left out: there are {available} categories"
+            ));
+        }
+        possible
+    }
 }
 
 /// Runs an experiment on the data kit (or on embedded text where the kit is not there).
@@ -76,7 +94,7 @@ pub(crate) fn run(experiment: Experiment, settings: &Settings) -> Result<Finding
         Experiment::Languages => held_out("languages", corpora::languages()?, settings),
         Experiment::Handbook => held_out("languages", corpora::handbook()?, settings),
         Experiment::Code => held_out("code", corpora::code()?, settings),
-        Experiment::Domains => held_out("domains", corpora::domains()?, settings),
+        Experiment::Domains => held_out("domains", corpora::domains(settings.domains)?, settings),
         Experiment::Resampled => resampled(settings),
         Experiment::DataAmount => data_amount(settings),
         Experiment::Merges => merges(settings),
@@ -112,7 +130,7 @@ fn held_out(name: &str, corpus: Corpus, settings: &Settings) -> Result<Findings>
         most as f64 / 1e6
     ));
     let mut trials_json = Vec::new();
-    for &n in settings.sizes.iter().filter(|&&n| n <= pool.sources.len()) {
+    for n in settings.sizes(pool.sources.len(), &mut report) {
         let span = tracing::info_span!("trials", position = 0_u64, length = settings.trials as u64);
         let _guard = span.enter();
         let tee = TeeBaseline::calibrate(&pool, n, settings.vocabulary, 10, &mut rng)?;
@@ -229,7 +247,7 @@ fn resampled(settings: &Settings) -> Result<Findings> {
         ],
     );
     report.notes.extend(corpus.notes);
-    for &n in settings.sizes.iter().filter(|&&n| n <= histograms.len()) {
+    for n in settings.sizes(histograms.len(), &mut report) {
         for bytes in [1e7, 1e9] {
             let mut rng = StdRng::seed_from_u64(settings.seed);
             let (mut errors, mut seconds) = (Vec::new(), Vec::new());
@@ -308,7 +326,7 @@ fn merges(settings: &Settings) -> Result<Findings> {
     report.notes.extend(corpus.notes);
     let mut curve = Curve::new("merges", "log10 MSE");
     let limit = settings.merges.unwrap_or(10_000);
-    for &n in settings.sizes.iter().filter(|&&n| n <= histograms.len()) {
+    for n in settings.sizes(histograms.len(), &mut report) {
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let mut errors: Vec<(usize, Vec<f64>)> = Vec::new();
         for _ in 0..settings.trials {
@@ -479,7 +497,7 @@ fn share_of(
     candidates: &[Category],
     tokenizer: &MergeList,
     trace: &PairTrace,
-    estimate: &bpe_inference::Estimate,
+    estimate: &Estimate,
 ) -> f64 {
     use bpe_inference::inference::ViolationKind;
     let worst: Vec<Vec<u8>> = estimate
@@ -648,6 +666,10 @@ fn shuffle_sections(list: &MergeList, rng: &mut StdRng) -> Result<MergeList> {
 }
 
 /// Counts in the training text itself: every inequality holds at the truth.
+///
+/// Once with the text of every category taken once, as much of it as its share of the mixture asks for, and once with
+/// whole multiples of the same text. Where there is an independent account of the pretokenizer, the tokenizer is
+/// trained on the words that it makes, so that the error of a preset would show.
 fn exact(settings: &Settings) -> Result<Findings> {
     let corpus = corpora::languages()?;
     let n = settings
@@ -660,6 +682,8 @@ fn exact(settings: &Settings) -> Result<Findings> {
         &format!("the same text for training and counting, n = {n}"),
         &[
             "pretokenizer",
+            "trained with",
+            "training text",
             "merges",
             "log10 MSE",
             "objective",
@@ -667,69 +691,102 @@ fn exact(settings: &Settings) -> Result<Findings> {
         ],
     );
     report.notes.extend(corpus.notes);
-    for pipeline in [
-        TextPipeline::hf_trained(),
-        TextPipeline::gpt2(),
-        TextPipeline::cl100k(),
-        TextPipeline::o200k(),
-    ] {
+    report.note("one mixture each; the same texts, shares and blocks for every pretokenizer");
+    for reference in references()? {
         let mut rng = StdRng::seed_from_u64(settings.seed);
-        let mut texts: Vec<_> = corpus.texts.iter().collect();
+        let mut texts = corpus.texts.clone();
         texts.shuffle(&mut rng);
-        let categories: Vec<Category> = texts[..n]
+        texts.truncate(n);
+        let pipeline = &reference.pipeline;
+        let pool = Pool::split(&texts, pipeline.clone(), settings.max_bytes, &mut rng)?;
+        let sources = pool.choose(n, &mut rng)?;
+        let shares = sample_simplex(n, &mut rng)?;
+        let drawn = pool.draw(&sources, &shares, &mut rng);
+        let categories: Vec<Category> = sources
             .iter()
-            .map(|text| {
-                let kept = &text.text[..text.text.floor_char_boundary(settings.max_bytes)];
-                Ok(Category::new(text.name.clone(), count(&pipeline, [kept])?))
+            .zip(&drawn)
+            .map(|(source, blocks)| {
+                Ok(Category {
+                    name: source.name.clone(),
+                    words: count(pipeline, blocks.iter().copied())?,
+                    bytes: blocks.iter().map(|block| block.len() as u64).sum(),
+                })
             })
             .collect::<Result<_>>()?;
-        // Whole multiples of each category, so that the mixture's counts are exactly proportional.
-        let multiples: Vec<u64> = (0..n).map(|_| rng.random_range(1..20)).collect();
-        let words = bpe_inference::WordCounts::from_counts(
-            categories
-                .iter()
-                .zip(&multiples)
-                .flat_map(|(c, &m)| c.words.iter().map(move |(word, count)| (word, count * m))),
-        );
-        let bytes: Vec<f64> = categories
+        let trained: Vec<WordCounts> = drawn
             .iter()
-            .zip(&multiples)
-            .map(|(c, &m)| (c.words.bytes() * m) as f64)
-            .collect();
-        let total: f64 = bytes.iter().sum();
-        let truth: Vec<f64> = bytes.iter().map(|b| b / total).collect();
-        for merges in [1000, settings.vocabulary] {
-            let (tokenizer, _) = BpeTrainer::new(merges).train(&words)?;
-            let trace =
-                PairTrace::build(&tokenizer, &categories, merges, &TraceOptions::default())?;
-            // Nothing may be left to a tolerance: the last digits of the mixture hang on ties between counts.
-            let config = InferenceConfig::new()
-                .with_merges(merges)
-                .with_tolerance(1e-13)
-                .with_stop(StopRule {
-                    alpha_tolerance: 0.0,
-                    gap: 0.0,
-                    ..StopRule::default()
-                });
-            let estimate = MixtureInference::new(config).run(&trace)?;
-            let error = log10_mse(&estimate.byte_shares(), &truth)?;
-            let violated = estimate.merge_violation.len() + estimate.pair_violation.len();
-            report.row(
-                [
-                    pipeline.to_string(),
-                    merges.to_string(),
-                    number(error),
-                    format!("{:.1e}", estimate.objective_upper),
-                    violated.to_string(),
-                ],
-                json!({
-                    "pretokenizer": pipeline.to_string(), "merges": merges, "log10-mse": error,
-                    "objective-upper": estimate.objective_upper, "violated": violated,
-                }),
-            );
+            .map(|blocks| reference.count(blocks))
+            .collect::<Result<_>>()?;
+        let multiples: Vec<u64> = (0..n).map(|_| rng.random_range(1..20)).collect();
+        for (text, times) in [
+            ("each once, in random shares", vec![1; n]),
+            ("whole multiples of each", multiples),
+        ] {
+            let words =
+                WordCounts::from_counts(trained.iter().zip(&times).flat_map(|(words, &times)| {
+                    words.iter().map(move |(word, count)| (word, count * times))
+                }));
+            let bytes: Vec<f64> = categories
+                .iter()
+                .zip(&times)
+                .map(|(category, &times)| (category.bytes * times) as f64)
+                .collect();
+            let total: f64 = bytes.iter().sum();
+            let truth: Vec<f64> = bytes.iter().map(|bytes| bytes / total).collect();
+            for merges in [1000, settings.vocabulary] {
+                let estimate = exact_estimate(pipeline, &words, &categories, merges)?;
+                let error = log10_mse(&estimate.byte_shares(), &truth)?;
+                let violated = estimate.merge_violation.len() + estimate.pair_violation.len();
+                report.row(
+                    [
+                        pipeline.to_string(),
+                        reference.name().into(),
+                        text.into(),
+                        estimate.merges.to_string(),
+                        number(error),
+                        format!("{:.1e}", estimate.objective_upper),
+                        violated.to_string(),
+                    ],
+                    json!({
+                        "pretokenizer": pipeline.to_string(), "trained-with": reference.name(),
+                        "training-text": text, "merges": estimate.merges, "log10-mse": error,
+                        "objective-upper": estimate.objective_upper, "violated": violated,
+                    }),
+                );
+            }
         }
     }
     Ok(report)
+}
+
+/// Trains on `words` and solves with the counts of `categories`, leaving nothing to a tolerance: the last digits of the
+/// mixture hang on ties between counts.
+fn exact_estimate(
+    pipeline: &TextPipeline,
+    words: &WordCounts,
+    categories: &[Category],
+    merges: usize,
+) -> Result<Estimate> {
+    let allows = |left: &[u8], right: &[u8]| pipeline.pairs.allows(left, right);
+    let alphabet = match pipeline.pretokenizer.needs_utf8() {
+        true => Alphabet::Characters,
+        false => Alphabet::Bytes,
+    };
+    let (tokenizer, _) = BpeTrainer::new(merges)
+        .with_alphabet(alphabet)
+        .with_filter(&allows)
+        .train(words)?;
+    let options = TraceOptions::default().with_filter(&allows);
+    let trace = PairTrace::build(&tokenizer, categories, merges, &options)?;
+    let config = InferenceConfig::new()
+        .with_merges(merges)
+        .with_tolerance(1e-13)
+        .with_stop(StopRule {
+            alpha_tolerance: 0.0,
+            gap: 0.0,
+            ..StopRule::default()
+        });
+    Ok(MixtureInference::new(config).run(&trace)?)
 }
 
 /// How often the bootstrap's intervals hold the truth: where its assumption holds (redrawn words) and on real text
@@ -848,7 +905,7 @@ fn scale(settings: &Settings) -> Result<Findings> {
     );
     report.notes.extend(corpus.notes);
     let limit = settings.merges.unwrap_or(30_000);
-    for &n in settings.sizes.iter().filter(|&&n| n <= histograms.len()) {
+    for n in settings.sizes(histograms.len(), &mut report) {
         let mut rng = StdRng::seed_from_u64(settings.seed);
         let drawn = draw(&histograms, n, limit, &mut rng)?;
         let sample = sample_categories(&drawn.chosen, 1e9, &mut rng)?;
@@ -878,7 +935,7 @@ fn scale(settings: &Settings) -> Result<Findings> {
                 json!({
                     "n": n, "merges": merges, "log10-mse": error, "rows": estimate.rows,
                     "rounds": estimate.rounds, "count-seconds": counted, "seconds": inferred,
-                    "peak-mib": peak_mebibytes(), "stop": estimate.stop,
+                    "peak-mib": peak_mebibytes(), "stop": stop_name(estimate.stop),
                 }),
             );
         }

@@ -8,6 +8,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
+use crate::samples;
+
 /// Lines that stay together when a text is split: neighbours are too alike to be independent samples.
 const BLOCK_LINES: usize = 8;
 
@@ -55,7 +57,7 @@ impl Pool {
         let sources = halves
             .into_par_iter()
             .map(|(name, (training, counting))| {
-                let counting_blocks = blocks(&counting, 8 * BLOCK_LINES)
+                let counting_blocks = blocks(&counting, samples::BLOCK_LINES)
                     .into_iter()
                     .map(|block| count(&pipeline, [block.as_str()]))
                     .collect::<Result<Vec<_>>>()?;
@@ -95,8 +97,27 @@ impl Pool {
         Ok(order)
     }
 
-    /// Trains a tokenizer of `merges` merges on as much text in the proportions `shares` as the training halves
-    /// hold without repeating any.
+    /// Random blocks of each source's training half: as much text in the proportions `shares` as the halves hold
+    /// without repeating any.
+    pub(crate) fn draw<'s>(
+        &self,
+        sources: &[&'s Source],
+        shares: &[f64],
+        rng: &mut impl Rng,
+    ) -> Vec<Vec<&'s str>> {
+        let total = sources
+            .iter()
+            .zip(shares)
+            .map(|(source, share)| source.training_bytes as f64 / share)
+            .fold(f64::INFINITY, f64::min);
+        sources
+            .iter()
+            .zip(shares)
+            .map(|(source, share)| source.draw((share * total) as usize, rng))
+            .collect()
+    }
+
+    /// Trains a tokenizer of `merges` merges on text that is drawn in the proportions `shares`.
     pub(crate) fn train(
         &self,
         sources: &[&Source],
@@ -104,16 +125,7 @@ impl Pool {
         merges: usize,
         rng: &mut impl Rng,
     ) -> Result<Mixture> {
-        let total = sources
-            .iter()
-            .zip(shares)
-            .map(|(source, share)| source.training_bytes as f64 / share)
-            .fold(f64::INFINITY, f64::min);
-        let drawn: Vec<Vec<&str>> = sources
-            .iter()
-            .zip(shares)
-            .map(|(source, share)| source.draw((share * total) as usize, rng))
-            .collect();
+        let drawn = self.draw(sources, shares, rng);
         let bytes: Vec<u64> = drawn
             .iter()
             .map(|blocks| blocks.iter().map(|b| b.len() as u64).sum())

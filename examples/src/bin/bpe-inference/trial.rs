@@ -20,6 +20,7 @@ pub(crate) const METHODS: [&str; 5] = ["lp", "tee", "tc", "random", "uniform"];
 
 /// What one trial gave.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) struct Trial {
     pub(crate) categories: Vec<String>,
     pub(crate) truth: Vec<f64>,
