@@ -63,13 +63,7 @@ const TOKENIZERS: [Listed; 12] = [
         extends: Some(("gpt-tokenizer", "cl100k_base.tiktoken")),
         ..listed("llama-3", "tokenizer-llama3", "tokenizer.json", None)
     },
-    // What the converted file states is not all that SentencePiece did in training.
-    listed(
-        "gemma-3",
-        "tokenizer-gemma3",
-        "tokenizer.json",
-        Some("gemma"),
-    ),
+    listed("gemma-3", "tokenizer-gemma3", "tokenizer.json", None),
     Listed {
         extends: Some(("gpt-tokenizer", "cl100k_base.tiktoken")),
         ..listed("qwen-3", "tokenizer-qwen3", "tokenizer.json", None)
