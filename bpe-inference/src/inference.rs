@@ -327,7 +327,8 @@ impl<'a> MixtureInference<'a> {
     /// # Errors
     /// [`Error::InvalidValue`] for a setting out of range, [`Error::MergeMismatch`] if no merge occurs in any category,
     /// [`Error::CategoryMismatch`] if none occurs in one of them (see [`InferenceConfig::unmatched`]), [`Error::MissingMerge`]
-    /// under [`MissingPolicy::Error`], [`Error::Lp`] if a program cannot be solved, [`Error::Cancelled`], and what reading or writing the checkpoint brings.
+    /// under [`MissingPolicy::Error`], [`Error::Lp`] if a program cannot be solved, [`Error::Cancelled`], and what reading or
+    /// writing the checkpoint brings.
     pub fn run(&self, trace: &PairTrace) -> Result<Estimate> {
         self.run_exporting(trace).map(|(estimate, _)| estimate)
     }

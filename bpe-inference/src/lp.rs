@@ -10,9 +10,9 @@
 //!
 //! where `a_r` is the normalised count of the merged pair minus that of the competing pair.
 //!
-//! Rows are only ever added, never purged. An inference ends with some tens of rows a step, and the default solver's time is about
-//! linear in the rows, so carrying rows that have become slack costs less than the further rounds it takes to find those again that
-//! were dropped too early.
+//! Rows are only ever added, never purged: a row that has become slack can be violated again in a later round, which must
+//! then find it again, while the default solver's time is about linear in the rows and an inference ends with a few
+//! dozen of them a step at most.
 
 mod certificate;
 #[cfg(feature = "clarabel")]
