@@ -1,0 +1,97 @@
+//! Networks in safetensors files, with PyTorch's names and layouts.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+
+use super::config::NetworkConfig;
+use super::network::Network;
+use crate::parameters::Parameters;
+use crate::tensors::{Loader, Safetensors, TensorSource, write_safetensors};
+use crate::{Error, Result};
+
+/// Entry of a file's metadata with the configuration as JSON.
+const CONFIG: &str = "network";
+
+impl Network {
+    /// Writes all tensors, running statistics too, and the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write_safetensors`] and [`Parameters::to_host`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let config = serde_json::to_string(self.config()).map_err(|error| Error::Parse {
+            path: path.to_owned(),
+            format: "network configuration",
+            reason: error.to_string(),
+        })?;
+        write_safetensors(
+            path,
+            &Parameters::all_of(self).to_host()?,
+            &[(CONFIG, &config)],
+        )
+    }
+
+    /// Reads a network that [`Network::save`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Parse`] if the file has no configuration, and those of [`Network::load_weights`].
+    pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let file = Safetensors::open(path)?;
+        let wrong = |reason: String| Error::Parse {
+            path: file.path().to_owned(),
+            format: "network configuration",
+            reason,
+        };
+        let config = file
+            .metadata(CONFIG)
+            .ok_or_else(|| wrong("there is none".to_owned()))?;
+        let config: NetworkConfig =
+            serde_json::from_str(config).map_err(|e| wrong(e.to_string()))?;
+        Self::from_source(config, &file, device)
+    }
+
+    /// Reads the weights of a network of a known configuration from a safetensors file, such as one that was exported
+    /// from PyTorch. PyTorch's counters `num_batches_tracked` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`]; those of [`Safetensors::open`]; [`Error::MissingTensor`], [`Error::ExtraTensors`],
+    /// [`Error::Shape`] and [`Error::NonFinite`] naming the tensor; [`Error::Parse`] for a negative variance.
+    pub fn load_weights(
+        config: impl Into<NetworkConfig>,
+        path: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<Self> {
+        Self::from_source(config.into(), &Safetensors::open(path)?, device)
+    }
+
+    /// As [`Network::load_weights`], from any source of tensors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Network::load_weights`].
+    pub fn from_source(
+        config: NetworkConfig,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut loader = Loader::new(source);
+        let network = Self::build(config, device, |spec| {
+            let tensor = loader.take(&spec.name, &spec.shape)?;
+            let negative = tensor.values().iter().any(|&value| value < 0.0);
+            if spec.name.ends_with("running_var") && negative {
+                return Err(Error::Parse {
+                    path: source.path().to_owned(),
+                    format: "network",
+                    reason: format!("tensor `{}` has a negative variance", spec.name),
+                });
+            }
+            Ok(tensor)
+        })?;
+        loader.finish(|name| name.ends_with(".num_batches_tracked"))?;
+        Ok(network)
+    }
+}

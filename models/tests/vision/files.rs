@@ -1,0 +1,123 @@
+//! Networks in files: exact both ways, and every mismatch named.
+
+use fire_assay_models::Error;
+use fire_assay_models::parameters::Parameters;
+use fire_assay_models::tensors::{HostTensor, write_safetensors};
+use fire_assay_models::vision::*;
+
+use super::support::*;
+
+fn cnn() -> CnnConfig {
+    CnnConfig::new([1, 8, 8], 3).with_widths(vec![2, 3])
+}
+
+/// Writes the tensors of a network after a change, and reads them.
+fn read_changed(change: impl FnOnce(&mut Vec<(String, HostTensor)>)) -> Result<Network, Error> {
+    let network = Network::new(cnn(), 1, &device()).unwrap();
+    let mut tensors = Parameters::all_of(&network).to_host().unwrap();
+    change(&mut tensors);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    write_safetensors(&path, &tensors, &[]).unwrap();
+    Network::load_weights(cnn(), &path, &device())
+}
+
+#[test]
+fn every_network_comes_back_as_it_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, config) in zoo() {
+        let network = randomised(Network::new(config, 1, &device()).unwrap(), 2);
+        let path = folder.path().join("model.safetensors");
+        network.save(&path).unwrap();
+        let back = Network::load(&path, &device()).unwrap();
+        assert_eq!(back.config(), network.config(), "{name}");
+        assert_eq!(back.topology(), network.topology(), "{name}");
+        let (a, b) = (Parameters::all_of(&network), Parameters::all_of(&back));
+        assert_eq!(a.to_host().unwrap(), b.to_host().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_fits_is_read() {
+    let counter = HostTensor::new([1], vec![7.0]).unwrap();
+    assert!(
+        read_changed(|tensors| tensors.push(("bn1.num_batches_tracked".into(), counter))).is_ok()
+    );
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    let result = read_changed(|tensors| tensors.retain(|(name, _)| name != "bn2.running_var"));
+    assert!(
+        matches!(result, Err(Error::MissingTensor { tensor, .. }) if tensor == "bn2.running_var")
+    );
+}
+
+#[test]
+fn an_extra_tensor_is_named() {
+    let extra = HostTensor::new([1], vec![0.0]).unwrap();
+    let result = read_changed(|tensors| tensors.push(("conv3.weight".into(), extra)));
+    assert!(
+        matches!(result, Err(Error::ExtraTensors { tensors, .. }) if tensors == ["conv3.weight"])
+    );
+}
+
+#[test]
+fn a_misshaped_tensor_is_named() {
+    let result = read_changed(|tensors| {
+        let (_, tensor) = tensors
+            .iter_mut()
+            .find(|(name, _)| name == "fc.weight")
+            .unwrap();
+        *tensor = tensor.transposed().unwrap();
+    });
+    let Err(Error::Shape {
+        tensor,
+        expected,
+        found,
+        ..
+    }) = result
+    else {
+        panic!("{result:?}");
+    };
+    assert_eq!(
+        (tensor.as_str(), expected, found),
+        ("fc.weight", vec![3, 12], vec![12, 3])
+    );
+}
+
+#[test]
+fn a_value_that_is_no_number_or_a_negative_variance_is_refused() {
+    let set = |name: &'static str, value: f32| {
+        read_changed(move |tensors| {
+            let (_, tensor) = tensors.iter_mut().find(|(n, _)| n == name).unwrap();
+            let mut values = tensor.values().to_vec();
+            values[1] = value;
+            *tensor = HostTensor::new(tensor.shape().to_vec(), values).unwrap();
+        })
+    };
+    for value in [f32::NAN, f32::INFINITY] {
+        let result = set("conv1.weight", value);
+        let Err(Error::NonFinite { tensor, index, .. }) = result else {
+            panic!("{result:?}");
+        };
+        assert_eq!((tensor.as_str(), index), ("conv1.weight", 1));
+    }
+    assert!(matches!(
+        set("bn1.running_var", -1.0),
+        Err(Error::Parse { .. })
+    ));
+}
+
+#[test]
+fn a_file_without_a_configuration_needs_one() {
+    let network = Network::new(cnn(), 1, &device()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    Parameters::all_of(&network).save(&path).unwrap();
+    assert!(matches!(
+        Network::load(&path, &device()),
+        Err(Error::Parse { .. })
+    ));
+    assert!(Network::load_weights(cnn(), &path, &device()).is_ok());
+}
