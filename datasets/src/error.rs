@@ -193,6 +193,83 @@ pub enum Error {
         /// The names there are.
         known: String,
     },
+
+    /// A file does not begin as its format does.
+    #[error(
+        "{path} begins with {found:?} instead of {expected:?}: it is not the IDX file that is wanted here"
+    )]
+    WrongMagic {
+        /// The file.
+        path: PathBuf,
+        /// How files of the format begin.
+        expected: [u8; 4],
+        /// How this one begins.
+        found: Vec<u8>,
+    },
+
+    /// A file ends before its contents do.
+    #[error("{path} is cut off: it should have {needed} bytes (uncompressed) and has {found}")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that its header promises.
+        needed: u64,
+        /// Bytes that are there.
+        found: u64,
+    },
+
+    /// Images and labels are not as many as each other.
+    #[error("{images_path} has {images} images and {labels_path} {labels} labels")]
+    CountMismatch {
+        /// The file of the images.
+        images_path: PathBuf,
+        /// How many there are.
+        images: usize,
+        /// The file of the labels.
+        labels_path: PathBuf,
+        /// How many there are.
+        labels: usize,
+    },
+
+    /// A label has no class.
+    #[error("image {index} has the label {label}, and there are {classes} classes")]
+    UnknownLabel {
+        /// The image, from 0.
+        index: usize,
+        /// Its label.
+        label: u32,
+        /// How many classes there are; labels count from 0.
+        classes: usize,
+    },
+
+    /// An image has another size than the first of its set.
+    #[error("{path} has {}x{} pixels, and the images before it have {}x{}", found.0, found.1, expected.0, expected.1)]
+    ImageSize {
+        /// The file, or the archive and the file in it.
+        path: PathBuf,
+        /// Width and height of the images before it.
+        expected: (usize, usize),
+        /// Its own.
+        found: (usize, usize),
+    },
+
+    /// Images that do not make a set, or a part that a set does not have.
+    #[error("invalid images: {reason}")]
+    InvalidImages {
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A folder of images has no part of this name.
+    #[error("{path} has no images for `{name}`; it has: {known}")]
+    UnknownPart {
+        /// The folder or archive.
+        path: PathBuf,
+        /// The part that was asked for.
+        name: String,
+        /// The parts there are.
+        known: String,
+    },
 }
 
 impl Error {

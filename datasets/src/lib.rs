@@ -47,13 +47,16 @@
 //! * Fetching may be interrupted at any time and repeated at any time; two processes never write to one kit at once.
 //! * Archives are hostile until shown otherwise: no path leaves the folder, no links, no more bytes than declared.
 //! * Texts are the same on every run and machine.
+//! * What an [`ImageSet`](images::ImageSet) holds is complete: an image for each label, a class for each label.
 //!
 //! Long work opens [`tracing`] spans with the fields `position` and `length`; the crate prints nothing.
 
 pub mod embedded;
 mod error;
 mod fetch;
+pub mod images;
 mod kit;
+mod listing;
 pub mod manifest;
 mod sha256;
 pub mod text;

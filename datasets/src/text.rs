@@ -28,6 +28,7 @@
 //! ```
 
 mod code;
+mod corpus;
 mod documentation;
 mod domains;
 mod markup;
@@ -44,6 +45,7 @@ use crate::manifest;
 
 pub(crate) use code::permissive_code;
 pub use code::{CODE_REPEAT_CHARS, CODE_REPEATS, source_code, source_code_fetched};
+pub use corpus::{HeldOut, english, hold_out};
 pub use documentation::{
     compiler_messages, gnome_docs, handbook, libreoffice_fetched, libreoffice_help, udhr,
 };

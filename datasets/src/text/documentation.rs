@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::sample::{English, Recipe, Repeats, files_below, folders_in, make, sample};
+use super::sample::{English, Recipe, Repeats, make, sample};
 use super::{ENGLISH, Fetched, Markup, TextCategory, TextConfig, plain_text};
 use crate::error::{Error, Result};
 use crate::kit::Kit;
+use crate::listing::{files_below, folders_in};
 use crate::manifest;
 
 /// A translation of a book must have so many bytes of its own, otherwise it is mostly English.

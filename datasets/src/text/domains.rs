@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::sample::{English, Recipe, Repeats, files_below, make};
+use super::sample::{English, Recipe, Repeats, make};
 use super::{Markup, TextCategory, TextConfig, decode_leniently, gunzip, plain_text};
 use crate::error::Result;
 use crate::kit::Kit;
+use crate::listing::files_below;
 
 /// A kind of text: its package, which of its files, how they are read.
 struct Domain {

@@ -2,7 +2,7 @@
 
 use super::code::LANGUAGES;
 use super::sample::sample;
-use super::{ENGLISH, TextCategory, TextConfig, TextStats, domains, libreoffice_help, source_code};
+use super::{ENGLISH, TextCategory, TextConfig, domains, libreoffice_help, source_code};
 use crate::error::Result;
 use crate::kit::Kit;
 
@@ -89,22 +89,11 @@ pub fn unified(kit: &Kit, config: &TextConfig) -> Result<Vec<TextCategory>> {
 }
 
 /// One category of equal parts of several, each part as large as the smallest and all together within the limit.
-fn together(name: &str, parts: Vec<TextCategory>, config: &TextConfig) -> TextCategory {
+fn together(name: &str, mut parts: Vec<TextCategory>, config: &TextConfig) -> TextCategory {
     let smallest = parts.iter().map(|part| part.text.len()).min().unwrap_or(0);
     let limit = config.max_bytes.unwrap_or(usize::MAX) / parts.len().max(1);
-    let mut whole = TextCategory {
-        name: name.to_owned(),
-        text: String::new(),
-        source: String::new(),
-        stats: TextStats::default(),
-    };
-    for part in &parts {
-        whole.text += &sample(&part.text, smallest.min(limit));
-        if !whole.source.is_empty() {
-            whole.source += " + ";
-        }
-        whole.source += &part.source;
-        whole.stats.add(&part.stats);
+    for part in &mut parts {
+        part.text = sample(&part.text, smallest.min(limit));
     }
-    whole
+    TextCategory::joined(name, &parts)
 }
