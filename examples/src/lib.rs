@@ -1,5 +1,5 @@
 //! What all example programs share: the options that every program has, devices, progress bars and logs, tables,
-//! plots, and the one shape of output.
+//! plots, the one shape of output, and small language models to try things on.
 //!
 //! A program is an argument type, a serialisable result and a function from the one to the other;
 //! [`program::run`] does the rest:
@@ -46,6 +46,8 @@
 pub mod args;
 pub mod device;
 pub mod interrupt;
+#[cfg(feature = "burn")]
+pub mod language;
 pub mod plot;
 pub mod program;
 pub mod progress;
