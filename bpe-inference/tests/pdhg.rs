@@ -19,8 +19,11 @@ use burn::tensor::DeviceKind;
 
 use instances::{Shape, realistic};
 
+/// A device's name and how to open it.
+type Named = (&'static str, fn() -> Device);
+
 fn device() -> Device {
-    let compiled: &[(&str, fn() -> Device)] = &[
+    let compiled: &[Named] = &[
         #[cfg(feature = "flex")]
         ("flex", Device::flex),
         #[cfg(feature = "wgpu")]
