@@ -71,6 +71,7 @@ pub struct TextCategory {
 
 /// What became of the files of a category.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct TextStats {
     /// Files that were read.
     pub files: u64,

@@ -132,6 +132,7 @@ fn the_default_run_prints_one_object_with_the_promised_members() {
         object(&command.output().unwrap())
     };
     let result = run("0");
+    check_names(&result);
     assert!(number(&result["log10_mse"]) < number(&result["baseline_log10_mse"]));
     assert_eq!(result["merges_used"], 200);
     assert!(number(&result["seconds"]) > 0.0);

@@ -319,7 +319,7 @@ fn json_of(recovered: &[Recovered], seconds: f64) -> Result<Json> {
         .map(|(k, one)| {
             let [(_, tc), (_, uniform)] = one.baselines;
             json!({
-                "tokenizer": k + 1, "log10_mse": one.log10_mse, "tc_log10_mse": tc, "uniform_log10_mse": uniform,
+                "tokenizer": k + 1, "log10_mse": one.log10_mse, "tc-log10-mse": tc, "uniform-log10-mse": uniform,
             })
         })
         .collect();
