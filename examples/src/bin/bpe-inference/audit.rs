@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use bpe_inference::inference::{StopReason, Violation, ViolationKind, recommended_merges};
+use bpe_inference::inference::{
+    MissingPolicy, StopReason, Violation, ViolationKind, recommended_merges,
+};
 use bpe_inference::intervals::{BootstrapConfig, Intervals, Resampling, bootstrap};
 use bpe_inference::lp::{Limits, LpError, LpSolution, LpSolver, LpState, MixtureLp};
 use bpe_inference::merges::{MergeList, MergeReport};
 use bpe_inference::pretokenizer::{self, PretokenizerScore, TextPipeline};
-use bpe_inference::ranges::{indistinguishable, ranges};
+use bpe_inference::ranges::{JointRange, joint_ranges, ranges};
 use bpe_inference::{Error, Estimate, InferenceConfig, MixtureInference, PairTrace, TraceOptions};
 use fire_assay_examples::{Limit, SolverChoice, interrupt};
 
@@ -31,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) ranges: Option<f64>,
     pub(crate) solver: SolverChoice,
     pub(crate) sections: bool,
+    /// What a category means that has none of the merges.
+    pub(crate) unmatched: MissingPolicy,
     /// The folder of the checkpoints.
     pub(crate) checkpoint: Option<PathBuf>,
     /// The time of one audit, reading the samples included.
@@ -95,6 +99,14 @@ impl Redrawn {
     }
 }
 
+/// What the merges leave open.
+pub(crate) struct Ranges {
+    /// By category.
+    pub(crate) shares: Vec<(f64, f64)>,
+    /// Of sums of two categories that cannot be told apart.
+    pub(crate) joint: Vec<JointRange>,
+}
+
 /// What an audit found.
 pub(crate) struct Audit {
     pub(crate) tokenizer: String,
@@ -103,7 +115,7 @@ pub(crate) struct Audit {
     pub(crate) diagnosis: Vec<PretokenizerScore>,
     pub(crate) estimate: Estimate,
     pub(crate) intervals: Option<(Intervals, Redrawn)>,
-    pub(crate) ranges: Option<Vec<(f64, f64)>>,
+    pub(crate) ranges: Option<Ranges>,
     /// The merges and pairs that are explained worst, largest slack first.
     pub(crate) violations: Vec<Violation>,
     /// The merges that no category has, in order.
@@ -150,19 +162,15 @@ pub(crate) fn run(
             "{asked} merges were asked for; the list has {merges}"
         ));
     }
-    for (a, b) in indistinguishable(&trace, 0.999)? {
-        let [a, b] = [a, b].map(|i| &trace.categories()[i].name);
-        warnings.push(format!(
-            "`{a}` and `{b}` have nearly the same pairs: only the sum of their shares is reliable"
-        ));
-    }
     let mut config = InferenceConfig::new()
         .with_merges(merges)
+        .with_unmatched(settings.unmatched)
         .with_sections(settings.sections);
     if let Some(schedule) = &settings.schedule {
         config = config.with_schedule(schedule.clone());
     }
     let (estimate, program) = infer(&tokenizer, &trace, config.clone(), settings, limit)?;
+    warnings.extend(estimate.warnings.iter().map(ToString::to_string));
     if estimate.stop == StopReason::TimeLimit || program.is_none() {
         warnings.push(format!(
             "the estimate is that of round {} and not final: {}",
@@ -207,7 +215,11 @@ pub(crate) fn run(
             limit,
         };
         let basis = config.basis;
-        match ranges(program, &trace, &estimate, basis, &solver, slack) {
+        let found = ranges(program, &trace, &estimate, basis, &solver, slack).and_then(|shares| {
+            let joint = joint_ranges(program, &trace, &estimate, basis, &solver, slack)?;
+            Ok(Ranges { shares, joint })
+        });
+        match found {
             Ok(found) => bounds = Some(found),
             Err(Error::Lp(LpError::Cancelled)) => warnings.push(left_out("ranges", limit)),
             Err(error) => return Err(error.into()),
@@ -266,12 +278,6 @@ fn infer(
         Err(Error::Cancelled { partial: None }) => {
             bail!("interrupted before there was an estimate")
         }
-        Err(Error::MergeMismatch { steps, .. }) => Err(Error::MergeMismatch {
-            steps,
-            // The library cannot know the pretokenizers that were tried; say which would fit.
-            diagnosis: tokenizer.diagnosis.clone(),
-        }
-        .into()),
         Err(error @ (Error::VersionMismatch { .. } | Error::Parse { .. })) => {
             let path = checkpoint.unwrap_or_default();
             Err(error).with_context(|| {
@@ -282,7 +288,7 @@ fn infer(
                 )
             })
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error.diagnosed(&tokenizer.list).into()),
     }
 }
 
@@ -295,6 +301,7 @@ fn checkpoint_file(folder: &Path, tokenizer: &str) -> PathBuf {
 fn inference_config(estimate: &Estimate, settings: &Settings) -> InferenceConfig {
     InferenceConfig::new()
         .with_merges(estimate.merges)
+        .with_unmatched(settings.unmatched)
         .with_sections(settings.sections)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bpe_inference::baselines;
-use bpe_inference::inference::StopRule;
+use bpe_inference::inference::{MissingPolicy, StopRule};
 use bpe_inference::intervals::{BootstrapConfig, Resampling, bootstrap};
 use bpe_inference::merges::{Alphabet, MergeList};
 use bpe_inference::metrics::{log10_mse, mean_and_spread, sample_simplex};
@@ -579,7 +579,9 @@ fn sentencepiece(settings: &Settings) -> Result<Findings> {
             let (tokenizer, _) = trainer.train(&words)?;
             let sample = sample_categories(&chosen, 1e9, &mut rng)?;
             let trace = PairTrace::build(&tokenizer, &sample, merges, &options)?;
-            let config = InferenceConfig::new().with_merges(merges);
+            let config = InferenceConfig::new()
+                .with_merges(merges)
+                .with_unmatched(MissingPolicy::Skip);
             let estimate = MixtureInference::new(config).run(&trace)?;
             errors.push(log10_mse(&estimate.byte_shares(), &truth)?);
         }
@@ -629,6 +631,7 @@ fn reordered(settings: &Settings) -> Result<Findings> {
             let trace = PairTrace::build(list, &sample, merges, &TraceOptions::default())?;
             let config = InferenceConfig::new()
                 .with_merges(merges)
+                .with_unmatched(MissingPolicy::Skip)
                 .with_sections(*sections);
             let inference = MixtureInference::new(config).with_sections_of(list);
             let estimate = inference.run(&trace)?;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use audit::Tokenizer;
+use bpe_inference::inference::MissingPolicy;
 use bpe_inference::merges::{Format, MergeList, ReadOptions};
 use bpe_inference::pretokenizer::TextPipeline;
 use clap::builder::PossibleValuesParser;
@@ -325,6 +326,11 @@ fn audit_settings(args: &Args, solver: SolverChoice) -> audit::Settings {
         ranges: args.ranges,
         solver,
         sections: args.sections,
+        // The kit's categories are candidates for every tokenizer; a user's own are meant for this one.
+        unmatched: match args.commercial {
+            true => MissingPolicy::Skip,
+            false => MissingPolicy::Error,
+        },
         checkpoint: args.checkpoint.clone(),
         time: args.time_limit,
         seed: args.common.seed,

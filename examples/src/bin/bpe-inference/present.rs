@@ -4,6 +4,7 @@ use anyhow::Result;
 use bpe_inference::Estimate;
 use bpe_inference::inference::{StopReason, ViolationKind};
 use bpe_inference::intervals::Interval;
+use bpe_inference::ranges::JointRange;
 use fire_assay_examples::CommonArgs;
 use fire_assay_examples::plot::{Axis, BarChart, BarSeries, LineChart, LineSeries, Scale, Value};
 use fire_assay_examples::report::Report;
@@ -88,8 +89,22 @@ pub(crate) fn audit(
     for warning in &audit.warnings {
         report.say(format!("warning: {warning}"));
     }
+    for range in audit.ranges.iter().flat_map(|ranges| &ranges.joint) {
+        let (a, b) = pair(audit, range);
+        report.say(format!(
+            "`{a}` and `{b}` together: {:.2} to {:.2} %",
+            100.0 * range.low,
+            100.0 * range.high
+        ));
+    }
     report.say(CAVEAT);
     draw(audit, prefix, common, report)
+}
+
+/// The names of two categories that cannot be told apart.
+fn pair<'a>(audit: &'a Audit, range: &JointRange) -> (&'a str, &'a str) {
+    let name = |i: usize| audit.estimate.categories[i].name.as_str();
+    (name(range.categories.0), name(range.categories.1))
 }
 
 /// What every reader of an estimate must know.
@@ -166,7 +181,7 @@ fn shares(audit: &Audit) -> Table {
     let mut table = Table::new(["category", "share of bytes", &level, "range"]);
     for (i, category) in audit.estimate.categories.iter().enumerate() {
         let interval = interval(audit, i);
-        let range = audit.ranges.as_ref().map(|ranges| ranges[i]);
+        let range = audit.ranges.as_ref().map(|ranges| ranges.shares[i]);
         let span =
             |low: f64, high: f64| text(format!("{:.2} to {:.2} %", 100.0 * low, 100.0 * high));
         table.row([
@@ -253,7 +268,7 @@ pub(crate) fn audit_json(audit: &Audit) -> Result<Json> {
                 "pairs": category.pairs,
                 "low": interval.map(|interval| interval.low),
                 "high": interval.map(|interval| interval.high),
-                "range": audit.ranges.as_ref().map(|ranges| ranges[i]),
+                "range": audit.ranges.as_ref().map(|ranges| ranges.shares[i]),
             }),
         );
     }
@@ -288,11 +303,19 @@ pub(crate) fn audit_json(audit: &Audit) -> Result<Json> {
             "merge": violation.step.map(|step| step + 1),
         })
     });
+    let joint = audit.ranges.as_ref().map(|ranges| {
+        let sums = ranges.joint.iter().map(|range| {
+            let (a, b) = pair(audit, range);
+            json!({"categories": [a, b], "range": [range.low, range.high]})
+        });
+        sums.collect::<Vec<_>>()
+    });
     Ok(json!({
         "tokenizer": audit.tokenizer,
         "pretokenizer": audit.pretokenizer,
         "merges_used": estimate.merges,
         "mixture": mixture,
+        "joint-ranges": joint,
         "intervals": audit.intervals.as_ref().map(|(intervals, redrawn)| json!({
             "level": intervals.level,
             "replicates": intervals.replicates.len(),

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use bpe_inference::baselines::{self, Tee};
+use bpe_inference::inference::MissingPolicy;
 use bpe_inference::metrics::log10_mse;
 use bpe_inference::{
     BpeTrainer, Category, Estimate, InferenceConfig, MergeList, MixtureInference, PairTrace,
@@ -48,6 +49,8 @@ pub(crate) fn infer_from(
     let trace = PairTrace::build(tokenizer, categories, steps, &TraceOptions::default())?;
     let config = InferenceConfig {
         merges,
+        // The first merges of a small share may hold none of its script.
+        unmatched: MissingPolicy::Skip,
         ..InferenceConfig::default()
     };
     let estimate = MixtureInference::new(config).run(&trace)?;
