@@ -11,6 +11,8 @@ use fire_assay_datasets::embedded;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::{self, check_names, number, object, refused};
+
 /// The categories of [`Scratch`], and how many parts of each the tokenizer was trained on.
 const CATEGORIES: [(&str, u64); 3] = [("c", 5), ("go", 3), ("rust", 2)];
 
@@ -74,52 +76,7 @@ impl Scratch {
 }
 
 fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bpe-inference"));
-    command.current_dir(folder);
-    command
-}
-
-/// Standard output, which must be one JSON object and nothing else.
-fn object(output: &Output) -> Value {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(value.is_object());
-    value
-}
-
-/// Checks that the program failed with this status and a message that holds `words`.
-#[track_caller]
-fn refused(output: &Output, status: i32, words: &[&str]) {
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{words:?}: {errors}");
-    assert!(output.stdout.is_empty());
-    assert!(!errors.contains("panicked"), "{errors}");
-    for word in words {
-        assert!(errors.contains(word), "`{word}` is not in: {errors}");
-    }
-}
-
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value}"))
-}
-
-/// Checks that all names of the object are in lower case with hyphens, but for those of categories and those that
-/// stand fixed.
-fn check_names(value: &Value) {
-    const FIXED: [&str; 3] = ["merges_used", "log10_mse", "baseline_log10_mse"];
-    match value {
-        Value::Object(members) => {
-            for (name, member) in members {
-                let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-                let fixed = FIXED.contains(&name.as_str());
-                assert!(fixed || name.chars().all(fine), "{name}");
-                check_names(member);
-            }
-        }
-        Value::Array(members) => members.iter().for_each(check_names),
-        _ => {}
-    }
+    support::program(env!("CARGO_BIN_EXE_bpe-inference"), folder)
 }
 
 #[test]
