@@ -135,16 +135,57 @@ fn the_scaling_of_llama_3_is_recognised_by_its_effect() {
         },
     };
     assert_eq!(checkpoint.config().positions, expected);
-    // Other factors are not.
+    // Other factors are not recognised.
     let mut factors = checkpoint
         .file()
         .read("rope_freqs.weight")
         .unwrap()
         .into_values();
+    let file = |factors: &[f32]| {
+        header("llama", 4).f32("llama.rope.freq_base", 5e5).floats(
+            "rope_freqs.weight",
+            &[32],
+            factors,
+        )
+    };
+    assert_eq!(positions(file(&factors)), expected);
+    // Nor are they with another scaling on top.
+    let field = "llama.rope.scaling.factor";
+    match config_error(file(&factors).f32(field, 2.0)) {
+        Error::InvalidConfig { field: found, .. } => assert_eq!(found, field),
+        other => panic!("{other}"),
+    }
     factors[20] *= 1.01;
-    let file = header("llama", 4).floats("rope_freqs.weight", &[32], &factors);
-    let error = refusal(GgufCheckpoint::new(read(file.bytes()).unwrap()));
+    let error = config_error(file(&factors));
     assert!(matches!(&error, Error::InvalidConfig { .. }), "{error}");
+}
+
+#[test]
+fn scaling_by_a_factor_need_not_be_named() {
+    let linear = RopeScaling::Linear { factor: 4.0 };
+    let base = || header("llama", 4);
+    let typed = |name: &str| base().string("llama.rope.scaling.type", name);
+    let (new, old) = ("llama.rope.scaling.factor", "llama.rope.scale_linear");
+    for (writer, expected) in [
+        (base(), RopeScaling::None),
+        (base().f32(new, 4.0), linear.clone()),
+        (base().f32(old, 4.0), linear.clone()),
+        (base().f32(old, 2.0).f32(new, 4.0), linear.clone()),
+        (typed("linear").f32(new, 4.0), linear.clone()),
+        (typed("linear").f32(old, 4.0), linear),
+        (typed("linear"), RopeScaling::None),
+        (base().f32(new, 0.0), RopeScaling::None),
+        (typed("none").f32(new, 4.0), RopeScaling::None),
+    ] {
+        match positions(writer) {
+            Positions::Rotary { scaling, .. } => assert_eq!(scaling, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    match config_error(base().f32(new, -4.0)) {
+        Error::InvalidConfig { field, .. } => assert_eq!(field, "scaling"),
+        other => panic!("{other}"),
+    }
 }
 
 /// The metadata of a network with an embedding for so many tokens and no other tensors.
@@ -163,6 +204,11 @@ fn header(architecture: &str, rows: u64) -> Writer {
             &[64, rows],
             &vec![0.5; 64 * rows as usize],
         )
+}
+
+fn positions(writer: Writer) -> Positions {
+    let checkpoint = GgufCheckpoint::new(read(writer.bytes()).unwrap()).unwrap();
+    checkpoint.config().positions.clone()
 }
 
 fn config_error(writer: Writer) -> Error {

@@ -165,32 +165,51 @@ impl<'f> Metadata<'f> {
         let rotated = self
             .optional_size("rope.dimension_count")?
             .unwrap_or(head_width);
-        let scaling = match self.file.string(&self.key("rope.scaling.type"))? {
-            _ if self.file.tensors().contains_key(ROTARY_FACTORS) => {
-                let factors = self.file.read(ROTARY_FACTORS)?;
-                llama3_scaling(factors.values(), theta, rotated).ok_or_else(|| {
-                    self.invalid(
-                        ROTARY_FACTORS,
-                        "these are not the factors of Llama 3".to_owned(),
-                    )
-                })?
-            }
-            None | Some("none") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear {
-                factor: self.number("rope.scaling.factor")?,
-            },
-            Some(other) => {
-                return Err(Error::UnsupportedArchitecture {
-                    path: self.file.path().to_owned(),
-                    found: format!("{} with rotary scaling {other}", self.name),
-                });
-            }
-        };
         Ok(Positions::Rotary {
             theta,
             rotated,
-            scaling,
+            scaling: self.scaling(theta, rotated)?,
         })
+    }
+
+    fn scaling(&self, theta: f64, rotated: usize) -> Result<RopeScaling> {
+        let factor = self.linear_factor()?;
+        if !self.file.tensors().contains_key(ROTARY_FACTORS) {
+            return Ok(factor.map_or(RopeScaling::None, |factor| RopeScaling::Linear { factor }));
+        }
+        if let Some(factor) = factor.filter(|&factor| factor != 1.0) {
+            return Err(self.invalid(
+                "rope.scaling.factor",
+                format!("{factor} beside {ROTARY_FACTORS}"),
+            ));
+        }
+        let factors = self.file.read(ROTARY_FACTORS)?;
+        llama3_scaling(factors.values(), theta, rotated).ok_or_else(|| {
+            self.invalid(
+                ROTARY_FACTORS,
+                "these are not the factors of Llama 3".to_owned(),
+            )
+        })
+    }
+
+    /// What all frequencies are divided by, as llama.cpp reads it: a file that has a factor and states no type means
+    /// this one; without a factor, or with 0, nothing is divided. Old files have another name for the factor.
+    fn linear_factor(&self) -> Result<Option<f64>> {
+        let number = |key: &str| self.file.float(&self.key(key));
+        match self.file.string(&self.key("rope.scaling.type"))? {
+            Some("none") => Ok(None),
+            None | Some("linear") => {
+                let factor = match number("rope.scaling.factor")? {
+                    None => number("rope.scale_linear")?,
+                    factor => factor,
+                };
+                Ok(factor.filter(|&factor| factor != 0.0))
+            }
+            Some(other) => Err(Error::UnsupportedArchitecture {
+                path: self.file.path().to_owned(),
+                found: format!("{} with rotary scaling {other}", self.name),
+            }),
+        }
     }
 
     fn key(&self, key: &str) -> String {
