@@ -1,5 +1,7 @@
 //! The one error type of the crate: each variant names the file, tensor or value and what was expected of it.
 
+#[cfg(any(feature = "lm", feature = "vision"))]
+use std::path::Path;
 use std::path::PathBuf;
 
 /// Shorthand for results of this crate.
@@ -204,5 +206,17 @@ impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         |source| Self::Io { path, source }
+    }
+
+    /// The same, with the file that a setting was read from; other errors name theirs already.
+    #[cfg(any(feature = "lm", feature = "vision"))]
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::InvalidConfig { field, reason } => Self::InvalidConfig {
+                field,
+                reason: format!("{reason} ({})", path.display()),
+            },
+            other => other,
+        }
     }
 }

@@ -37,7 +37,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`Error::Parse`] if the file has no configuration, and those of [`Network::load_weights`].
+    /// [`Error::Parse`] if the file has no configuration, and those of [`Network::load_weights`]; an
+    /// [`Error::InvalidConfig`] names the file.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let file = Safetensors::open(path)?;
         let wrong = |reason: String| Error::Parse {
@@ -50,7 +51,7 @@ impl Network {
             .ok_or_else(|| wrong("there is none".to_owned()))?;
         let config: NetworkConfig =
             serde_json::from_str(config).map_err(|e| wrong(e.to_string()))?;
-        Self::from_source(config, &file, device)
+        Self::from_source(config, &file, device).map_err(|error| error.in_file(file.path()))
     }
 
     /// Reads the weights of a network of a known configuration from a safetensors file, such as one that was exported

@@ -2,7 +2,9 @@
 
 use burn::config::Config;
 
-use super::topology::{Kaiming, LinearInit, NodeId, Operation, Topology, TopologyBuilder, invalid};
+use super::topology::{
+    Kaiming, LinearInit, MAX_NODES, NodeId, Operation, Topology, TopologyBuilder, invalid,
+};
 use crate::Result;
 
 /// A residual network (He et al. 2015, arXiv 1512.03385; pre-activation: arXiv 1603.05027).
@@ -148,14 +150,23 @@ impl ResNetConfig {
     }
 
     /// Channels of every part: those given, or those that follow from the width.
-    pub fn resolved_widths(&self) -> ResNetWidths {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if there are more blocks than a network can have.
+    pub fn resolved_widths(&self) -> Result<ResNetWidths> {
+        let sum = |sum: usize, &blocks: &usize| sum.checked_add(blocks);
+        let total = self.blocks.iter().try_fold(0, sum);
+        if total.is_none_or(|total| total > MAX_NODES) {
+            return Err(invalid("blocks", format!("are more than {MAX_NODES}")));
+        }
         let planes = |stage: u32| self.width.saturating_mul(2_usize.saturating_pow(stage));
         let (expansion, convolutions) = match self.block {
             Block::Basic => (1, 1),
             Block::Bottleneck => (4, 2),
         };
         let stages = || (0..).zip(&self.blocks);
-        self.widths.clone().unwrap_or_else(|| ResNetWidths {
+        Ok(self.widths.clone().unwrap_or_else(|| ResNetWidths {
             stem: self.width,
             streams: stages()
                 .map(|(s, _)| planes(s).saturating_mul(expansion))
@@ -163,11 +174,11 @@ impl ResNetConfig {
             inner: stages()
                 .map(|(s, &blocks)| vec![vec![planes(s); convolutions]; blocks])
                 .collect(),
-        })
+        }))
     }
 
     pub(super) fn topology(&self) -> Result<Topology> {
-        let widths = self.resolved_widths();
+        let widths = self.resolved_widths()?;
         self.check(&widths)?;
         let mut builder = TopologyBuilder::new(self.input)?;
         if !self.fan_out {

@@ -146,7 +146,8 @@ pub struct NodeId(usize);
 pub struct TopologyBuilder {
     nodes: Vec<Node>,
     tensors: Vec<TensorSpec>,
-    names: HashSet<String>,
+    node_names: HashSet<String>,
+    tensor_names: HashSet<String>,
     /// Values of all tensors together.
     count: usize,
     convolution: Kaiming,
@@ -177,8 +178,12 @@ pub enum LinearInit {
     Zero,
 }
 
-/// A network may have this many values at most (8 GiB of them).
+/// The tensors of a network together, and the output of every node for one example, may have this many values at most
+/// (8 GiB of them). So no product of sizes overflows.
 const MAX_VALUES: usize = 1 << 31;
+
+/// A network may have this many nodes at most: a configuration in a file must not decide how much memory is taken.
+pub(super) const MAX_NODES: usize = 1 << 16;
 
 impl Topology {
     /// All nodes, in order of evaluation.
@@ -234,14 +239,9 @@ impl TopologyBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if one of them is 0.
+    /// [`Error::InvalidConfig`] if one of them is 0 or they are too large.
     pub fn new(input: [usize; 3]) -> Result<Self> {
-        if input.contains(&0)
-            || input
-                .iter()
-                .try_fold(1_usize, |n, &d| n.checked_mul(d))
-                .is_none()
-        {
+        if input.contains(&0) || values(&input).is_none() {
             return Err(invalid(
                 "input",
                 format!("{input:?} is not the shape of an image"),
@@ -255,9 +255,10 @@ impl TopologyBuilder {
             shape: input.to_vec(),
         };
         Ok(Self {
-            names: HashSet::from([node.name.clone()]),
+            node_names: HashSet::from([node.name.clone()]),
             nodes: vec![node],
             tensors: Vec::new(),
+            tensor_names: HashSet::new(),
             count: 0,
             convolution: Kaiming::FanOut,
             linear: LinearInit::Default,
@@ -302,7 +303,7 @@ impl TopologyBuilder {
             Kaiming::FanIn => channels,
             Kaiming::FanOut => outputs,
         };
-        let deviation = (2.0 / (fan * kernel * kernel) as f64).sqrt();
+        let deviation = (2.0 / (fan as f64 * (kernel as f64).powi(2))).sqrt();
         let shape = [outputs, channels, kernel, kernel];
         let weight = self.tensor(name, "weight", &shape, Initial::Normal(deviation))?;
         self.node(
@@ -348,7 +349,7 @@ impl TopologyBuilder {
                 Initial::Uniform(bound),
             ),
             LinearInit::Xavier => {
-                let bound = (6.0 / (inputs + outputs) as f64).sqrt();
+                let bound = (6.0 / (inputs as f64 + outputs as f64)).sqrt();
                 (Initial::Uniform(bound), Initial::Normal(1e-6))
             }
             LinearInit::Normal(deviation) => (Initial::Normal(deviation), Initial::Constant(0.0)),
@@ -422,7 +423,7 @@ impl TopologyBuilder {
                 stride,
                 padding,
             } => {
-                if 2 * padding > kernel {
+                if padding > kernel / 2 {
                     return Err(invalid(
                         name,
                         "more padding than half of the window".to_owned(),
@@ -449,7 +450,8 @@ impl TopologyBuilder {
         after: usize,
     ) -> Result<NodeId> {
         let [channels, height, width] = self.image(name, from)?;
-        let shape = vec![before + channels + after, height, width];
+        let channels = before.saturating_add(channels).saturating_add(after);
+        let shape = vec![channels, height, width];
         self.node(
             name,
             Operation::PadChannels { before, after },
@@ -520,12 +522,13 @@ impl TopologyBuilder {
                 format!("{heads} heads of a width of {width}"),
             ));
         }
-        let xavier = Initial::Uniform((6.0 / (4 * width) as f64).sqrt());
+        let tripled = width.saturating_mul(3);
+        let xavier = Initial::Uniform((6.0 / (4.0 * width as f64)).sqrt());
         let bound = Initial::Uniform(1.0 / (width as f64).sqrt());
         let zero = Initial::Constant(0.0);
         let tensors = vec![
-            self.tensor(name, "in_proj_weight", &[3 * width, width], xavier)?,
-            self.tensor(name, "in_proj_bias", &[3 * width], zero)?,
+            self.tensor(name, "in_proj_weight", &[tripled, width], xavier)?,
+            self.tensor(name, "in_proj_bias", &[tripled], zero)?,
             self.tensor(name, "out_proj.weight", &[width, width], bound)?,
             self.tensor(name, "out_proj.bias", &[width], zero)?,
         ];
@@ -599,8 +602,8 @@ impl TopologyBuilder {
         }
         let [_, height, width] = self.image(name, from)?;
         let side = |length: usize| {
-            let room = (length + 2 * padding).checked_sub(kernel);
-            room.map(|room| room / stride + 1)
+            let padded = padding.checked_mul(2)?.checked_add(length)?;
+            (padded.checked_sub(kernel)? / stride).checked_add(1)
         };
         match (side(height), side(width)) {
             (Some(height), Some(width)) => Ok(vec![outputs, height, width]),
@@ -622,13 +625,12 @@ impl TopologyBuilder {
     }
 
     fn named(&mut self, name: String, shape: &[usize], initial: Initial) -> Result<usize> {
-        let count = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d));
-        let total = count.and_then(|count| self.count.checked_add(count));
+        let total = values(shape).and_then(|count| self.count.checked_add(count));
         match total {
             Some(total) if total <= MAX_VALUES && !shape.contains(&0) => self.count = total,
             _ => return Err(invalid(&name, format!("a tensor of the shape {shape:?}"))),
         }
-        if self.tensors.iter().any(|spec| spec.name == name) {
+        if !self.tensor_names.insert(name.clone()) {
             return Err(invalid(&name, "two tensors have this name".to_owned()));
         }
         self.tensors.push(TensorSpec {
@@ -647,7 +649,16 @@ impl TopologyBuilder {
         tensors: Vec<usize>,
         shape: Vec<usize>,
     ) -> Result<NodeId> {
-        if !self.names.insert(name.to_owned()) {
+        if values(&shape).is_none() {
+            return Err(invalid(name, format!("an output of the shape {shape:?}")));
+        }
+        if self.nodes.len() == MAX_NODES {
+            return Err(invalid(
+                name,
+                format!("is more than {MAX_NODES} operations"),
+            ));
+        }
+        if !self.node_names.insert(name.to_owned()) {
             return Err(invalid(name, "two nodes have this name".to_owned()));
         }
         self.nodes.push(Node {
@@ -659,6 +670,12 @@ impl TopologyBuilder {
         });
         Ok(NodeId(self.nodes.len() - 1))
     }
+}
+
+/// The product of a shape, if a network may have so many values.
+fn values(shape: &[usize]) -> Option<usize> {
+    let count = shape.iter().try_fold(1_usize, |n, &d| n.checked_mul(d))?;
+    (count <= MAX_VALUES).then_some(count)
 }
 
 pub(super) fn invalid(field: &str, reason: String) -> Error {

@@ -197,6 +197,15 @@ fn what_makes_no_network_is_refused() {
     let heads = "encoder.layers.encoder_layer_0.self_attention";
     refused(VitConfig::new(input, 3).with_heads(3).into(), heads);
     refused(VitConfig::new(input, 3).with_heads(0).into(), heads);
+    // Sizes that no machine has, some of whose products do not even fit a word.
+    refused(MlpConfig::new([1, 1 << 40, 1], 3).into(), "input");
+    let large = CnnConfig::new([1, 1 << 16, 1 << 15], 3);
+    refused(large.with_widths(vec![2]).into(), "conv1");
+    let large = usize::MAX;
+    let vgg = VggConfig::new([3, 32, 32], 10).with_width(large);
+    refused(vgg.into(), "features.0.weight");
+    let vit = VitConfig::new(input, 3).with_hidden(Some(large));
+    refused(vit.into(), "encoder.layers.encoder_layer_0.mlp.0.weight");
     for (name, width) in [
         ("resnet21", 1.0),
         ("mlp", 0.0),
@@ -205,6 +214,27 @@ fn what_makes_no_network_is_refused() {
     ] {
         assert!(NetworkConfig::by_name(name, input, 3, width).is_err());
     }
+}
+
+#[test]
+fn numbers_of_layers_are_bounded_before_memory_is_taken_for_them() {
+    let input = [3, 16, 16];
+    let many = 1_000_000_000_000;
+    for blocks in [vec![many], vec![1, many], vec![usize::MAX, 2]] {
+        let config = ResNetConfig::new(input, 3, blocks);
+        for error in [
+            config.resolved_widths().map(drop),
+            NetworkConfig::from(config).topology().map(drop),
+        ] {
+            assert!(matches!(error, Err(Error::InvalidConfig { field, .. }) if field == "blocks"));
+        }
+    }
+    let vit = NetworkConfig::from(VitConfig::new(input, 3).with_width(4).with_depth(many));
+    let error = vit.topology().map(drop);
+    assert!(
+        matches!(&error, Err(Error::InvalidConfig { reason, .. }) if reason.contains("operations")),
+        "{error:?}"
+    );
 }
 
 #[test]

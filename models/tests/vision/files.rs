@@ -110,6 +110,26 @@ fn a_value_that_is_no_number_or_a_negative_variance_is_refused() {
 }
 
 #[test]
+fn a_hostile_configuration_in_a_file_is_refused_at_once() {
+    let many = 1_000_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for config in [
+        NetworkConfig::from(ResNetConfig::new([3, 16, 16], 3, vec![many])),
+        VitConfig::new([3, 16, 16], 3).with_depth(many).into(),
+    ] {
+        let config = serde_json::to_string(&config).unwrap();
+        write_safetensors(&path, &[], &[("network", &config)]).unwrap();
+        match Network::load(&path, &device()) {
+            Err(Error::InvalidConfig { reason, .. }) => {
+                assert!(reason.contains("model.safetensors"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_file_without_a_configuration_needs_one() {
     let network = Network::new(cnn(), 1, &device()).unwrap();
     let folder = tempfile::tempdir().unwrap();
