@@ -58,7 +58,7 @@ pub use mlp::MlpConfig;
 pub use network::Network;
 pub use resnet::{Block, Order, ResNetConfig, ResNetWidths, Shortcut, Stem};
 pub use topology::{
-    Initial, Kaiming, LinearInit, Node, NodeId, Operation, TensorSpec, Topology, TopologyBuilder,
+    ConvInit, Initial, LinearInit, Node, NodeId, Operation, TensorSpec, Topology, TopologyBuilder,
 };
 pub use vgg::{VggConfig, VggDepth, VggHead};
 pub use vit::VitConfig;

@@ -185,9 +185,9 @@ fn draw(initial: Initial, count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
         Initial::Constant(value) => value as f32,
         Initial::Normal(deviation) => (deviation * normal(rng)) as f32,
         Initial::TruncatedNormal(deviation) => loop {
-            let value = normal(rng);
+            let value = deviation * normal(rng);
             if value.abs() <= 2.0 {
-                break (deviation * value) as f32;
+                break value as f32;
             }
         },
         Initial::Uniform(bound) => rng.random_range(-bound..=bound) as f32,

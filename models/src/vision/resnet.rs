@@ -3,7 +3,7 @@
 use burn::config::Config;
 
 use super::topology::{
-    Kaiming, LinearInit, MAX_NODES, NodeId, Operation, Topology, TopologyBuilder, invalid,
+    ConvInit, LinearInit, MAX_NODES, NodeId, Operation, Topology, TopologyBuilder, invalid,
 };
 use crate::Result;
 
@@ -182,7 +182,7 @@ impl ResNetConfig {
         self.check(&widths)?;
         let mut builder = TopologyBuilder::new(self.input)?;
         if !self.fan_out {
-            builder.initialise_convolutions(Kaiming::FanIn);
+            builder.initialise_convolutions(ConvInit::KaimingFanIn);
             builder.initialise_linears(LinearInit::Kaiming);
         }
         let post = self.order == Order::PostActivation;

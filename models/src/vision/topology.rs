@@ -131,7 +131,7 @@ pub enum Initial {
     Constant(f64),
     /// Normal with this standard deviation.
     Normal(f64),
-    /// Normal with this standard deviation, cut off at twice of it.
+    /// Normal with this standard deviation, cut off at -2 and 2 whatever it is, as by PyTorch's `trunc_normal_`.
     TruncatedNormal(f64),
     /// Uniform between plus and minus this.
     Uniform(f64),
@@ -150,17 +150,19 @@ pub struct TopologyBuilder {
     tensor_names: HashSet<String>,
     /// Values of all tensors together.
     count: usize,
-    convolution: Kaiming,
+    convolution: ConvInit,
     linear: LinearInit,
 }
 
-/// He's normal initialisation of convolutions: standard deviation `sqrt(2 / fan)`.
+/// Initialisation of convolutions: a normal distribution whose spread depends on the channels times the kernel's area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kaiming {
-    /// `fan` = input channels times kernel area: keeps the forward pass in scale.
-    FanIn,
-    /// `fan` = output channels times kernel area: keeps the backward pass in scale; torchvision's choice.
-    FanOut,
+pub enum ConvInit {
+    /// He's: standard deviation `sqrt(2 / fan)` with the input channels, which keeps the forward pass in scale.
+    KaimingFanIn,
+    /// He's with the output channels, which keeps the backward pass in scale; torchvision's choice.
+    KaimingFanOut,
+    /// LeCun's: standard deviation `sqrt(1 / fan)` with the input channels, cut off at -2 and 2 (torchvision's ViT).
+    LeCun,
 }
 
 /// Initialisation of linear layers.
@@ -260,14 +262,14 @@ impl TopologyBuilder {
             tensors: Vec::new(),
             tensor_names: HashSet::new(),
             count: 0,
-            convolution: Kaiming::FanOut,
+            convolution: ConvInit::KaimingFanOut,
             linear: LinearInit::Default,
         })
     }
 
-    /// Initialisation of the convolutions that follow ([`Kaiming::FanOut`] at first).
-    pub fn initialise_convolutions(&mut self, kaiming: Kaiming) {
-        self.convolution = kaiming;
+    /// Initialisation of the convolutions that follow ([`ConvInit::KaimingFanOut`] at first).
+    pub fn initialise_convolutions(&mut self, init: ConvInit) {
+        self.convolution = init;
     }
 
     /// Initialisation of the linear layers that follow ([`LinearInit::Default`] at first).
@@ -299,13 +301,14 @@ impl TopologyBuilder {
     ) -> Result<NodeId> {
         let channels = self.image(name, from)?[0];
         let out = self.windows(name, from, outputs, [kernel, stride, padding])?;
-        let fan = match self.convolution {
-            Kaiming::FanIn => channels,
-            Kaiming::FanOut => outputs,
+        let fan = |channels: usize| channels as f64 * (kernel as f64).powi(2);
+        let initial = match self.convolution {
+            ConvInit::KaimingFanIn => Initial::Normal((2.0 / fan(channels)).sqrt()),
+            ConvInit::KaimingFanOut => Initial::Normal((2.0 / fan(outputs)).sqrt()),
+            ConvInit::LeCun => Initial::TruncatedNormal((1.0 / fan(channels)).sqrt()),
         };
-        let deviation = (2.0 / (fan as f64 * (kernel as f64).powi(2))).sqrt();
         let shape = [outputs, channels, kernel, kernel];
-        let weight = self.tensor(name, "weight", &shape, Initial::Normal(deviation))?;
+        let weight = self.tensor(name, "weight", &shape, initial)?;
         self.node(
             name,
             Operation::Conv2d { stride, padding },

@@ -2,7 +2,7 @@
 
 use burn::config::Config;
 
-use super::topology::{Kaiming, LinearInit, NodeId, Operation, Topology, TopologyBuilder};
+use super::topology::{ConvInit, LinearInit, NodeId, Operation, Topology, TopologyBuilder};
 use crate::Result;
 
 /// Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929) with torchvision's tensor names: patches as tokens, a
@@ -38,7 +38,7 @@ const EPSILON: f64 = 1e-6;
 impl VitConfig {
     pub(super) fn topology(&self) -> Result<Topology> {
         let mut builder = TopologyBuilder::new(self.input)?;
-        builder.initialise_convolutions(Kaiming::FanIn);
+        builder.initialise_convolutions(ConvInit::LeCun);
         let window = [self.patch, self.patch, 0];
         let patches = builder.conv_with_bias("conv_proj", builder.input(), self.width, window)?;
         let mut x = builder.tokens(

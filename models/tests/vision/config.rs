@@ -91,29 +91,44 @@ fn seeds_decide_the_weights() {
     }
 }
 
+/// Mean, standard deviation and largest absolute value of a new network's tensor.
+fn spread(network: &Network, name: &str) -> (f64, f64, f64) {
+    let values = values(&network.parameters().values(name).unwrap());
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+    let largest = values.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
+    (mean, square.sqrt(), largest)
+}
+
 #[test]
 fn weights_are_drawn_with_the_documented_spread() {
     let network = Network::new(ResNetConfig::cifar18([3, 32, 32], 10), 7, &device()).unwrap();
-    let parameters = network.parameters();
-    let spread = |name: &str| {
-        let values = values(&parameters.values(name).unwrap());
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        (
-            mean,
-            square.sqrt(),
-            values.iter().fold(0.0_f64, |m, v| m.max(v.abs())),
-        )
-    };
     // He by outputs: sqrt(2 / (256 * 9)).
-    let (mean, deviation, _) = spread("layer3.0.conv1.weight");
+    let (mean, deviation, _) = spread(&network, "layer3.0.conv1.weight");
     let expected = (2.0_f64 / (256.0 * 9.0)).sqrt();
     assert!(mean.abs() < 0.01 * expected && (deviation / expected - 1.0).abs() < 0.01);
     // Uniform within 1 / sqrt(512).
-    let (_, deviation, largest) = spread("fc.weight");
+    let (_, deviation, largest) = spread(&network, "fc.weight");
     let bound = 512_f64.sqrt().recip();
     assert!(largest <= bound && largest > 0.99 * bound);
     assert!((deviation / (bound / 3_f64.sqrt()) - 1.0).abs() < 0.03);
+}
+
+#[test]
+fn patches_are_projected_as_in_torchvision() {
+    let vit = |input, patch, width| {
+        let config = VitConfig::new(input, 3).with_depth(0).with_patch(patch);
+        Network::new(config.with_width(width), 7, &device()).unwrap()
+    };
+    // sqrt(1 / (3 * 16)), far from where it is cut off.
+    let (mean, deviation, largest) = spread(&vit([3, 16, 16], 4, 1024), "conv_proj.weight");
+    let expected = 48_f64.sqrt().recip();
+    assert!(mean.abs() < 0.02 * expected && (deviation / expected - 1.0).abs() < 0.02);
+    assert!(largest > 3.0 * expected);
+    // 1, cut off at 2, which leaves 0.8796.
+    let (_, deviation, largest) = spread(&vit([1, 4, 4], 1, 4096), "conv_proj.weight");
+    assert!(largest <= 2.0 && largest > 1.9);
+    assert!((deviation / 0.8796 - 1.0).abs() < 0.04, "{deviation}");
 }
 
 #[test]
