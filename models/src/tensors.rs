@@ -438,7 +438,8 @@ impl Shard {
 ///
 /// # Errors
 ///
-/// [`Error::Io`], and [`Error::Parse`] if two tensors share a name.
+/// [`Error::Io`]; [`Error::Parse`] if two tensors share a name; [`Error::NonFinite`] if a value is NaN or infinite, for
+/// such a file could not be read back.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     tensors: &[(String, HostTensor)],
@@ -450,6 +451,9 @@ pub fn write_safetensors(
         format: "safetensors",
         reason,
     };
+    for (name, tensor) in tensors {
+        check_finite(path, name, &tensor.values)?;
+    }
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
         .map(|(_, tensor)| tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect())

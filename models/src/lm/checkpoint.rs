@@ -56,12 +56,10 @@ impl CausalLm {
     pub fn save_folder(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        let path = folder.join("model.safetensors");
-        let tensors = self.export(&path)?;
-        let path_of_config = folder.join("config.json");
         let mut config = format!("{:#}", self.config().to_hugging_face()?);
         config.push('\n');
-        write_safetensors(path, &tensors, &[("format", "pt")])?;
-        write_whole(&path_of_config, config.as_bytes())
+        let path = folder.join("model.safetensors");
+        write_safetensors(path, &self.export()?, &[("format", "pt")])?;
+        write_whole(&folder.join("config.json"), config.as_bytes())
     }
 }

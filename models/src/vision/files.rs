@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use super::config::NetworkConfig;
 use super::network::Network;
 use crate::parameters::Parameters;
-use crate::tensors::{Loader, Safetensors, TensorSource, write_safetensors};
+use crate::tensors::{HostTensor, Loader, Safetensors, TensorSource, write_safetensors};
 use crate::{Error, Result};
 
 /// Entry of a file's metadata with the configuration as JSON.
@@ -18,7 +18,8 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// Those of [`write_safetensors`] and [`Parameters::to_host`].
+    /// Those of [`write_safetensors`] and [`Parameters::to_host`], and [`Error::Parse`] for a negative variance: what is
+    /// written can be read.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let config = serde_json::to_string(self.config()).map_err(|error| Error::Parse {
@@ -26,11 +27,11 @@ impl Network {
             format: "network configuration",
             reason: error.to_string(),
         })?;
-        write_safetensors(
-            path,
-            &Parameters::all_of(self).to_host()?,
-            &[(CONFIG, &config)],
-        )
+        let tensors = Parameters::all_of(self).to_host()?;
+        for (name, tensor) in &tensors {
+            check_variance(path, name, tensor)?;
+        }
+        write_safetensors(path, &tensors, &[(CONFIG, &config)])
     }
 
     /// Reads a network that [`Network::save`] wrote.
@@ -82,17 +83,23 @@ impl Network {
         let mut loader = Loader::new(source);
         let network = Self::build(config, device, |spec| {
             let tensor = loader.take(&spec.name, &spec.shape)?;
-            let negative = tensor.values().iter().any(|&value| value < 0.0);
-            if spec.name.ends_with("running_var") && negative {
-                return Err(Error::Parse {
-                    path: source.path().to_owned(),
-                    format: "network",
-                    reason: format!("tensor `{}` has a negative variance", spec.name),
-                });
-            }
+            check_variance(source.path(), &spec.name, &tensor)?;
             Ok(tensor)
         })?;
         loader.finish(|name| name.ends_with(".num_batches_tracked"))?;
         Ok(network)
+    }
+}
+
+/// Refuses a running variance below 0.
+fn check_variance(path: &Path, name: &str, tensor: &HostTensor) -> Result<()> {
+    let negative = || tensor.values().iter().any(|&value| value < 0.0);
+    match name.ends_with("running_var") && negative() {
+        false => Ok(()),
+        true => Err(Error::Parse {
+            path: path.to_owned(),
+            format: "network",
+            reason: format!("tensor `{name}` has a negative variance"),
+        }),
     }
 }

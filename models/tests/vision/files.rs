@@ -4,6 +4,7 @@ use fire_assay_models::Error;
 use fire_assay_models::parameters::Parameters;
 use fire_assay_models::tensors::{HostTensor, write_safetensors};
 use fire_assay_models::vision::*;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::support::*;
 
@@ -18,8 +19,30 @@ fn read_changed(change: impl FnOnce(&mut Vec<(String, HostTensor)>)) -> Result<N
     change(&mut tensors);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    write_safetensors(&path, &tensors, &[]).unwrap();
+    std::fs::write(&path, bytes(&tensors)).unwrap();
     Network::load_weights(cnn(), &path, &device())
+}
+
+/// Changes the second value of a tensor.
+fn set(tensors: &mut [(String, HostTensor)], name: &str, value: f32) {
+    let (_, tensor) = tensors.iter_mut().find(|(n, _)| n == name).unwrap();
+    let mut values = tensor.values().to_vec();
+    values[1] = value;
+    *tensor = HostTensor::new(tensor.shape().to_vec(), values).unwrap();
+}
+
+/// A safetensors file with these tensors, whatever their values.
+fn bytes(tensors: &[(String, HostTensor)]) -> Vec<u8> {
+    let stored = tensors.iter().map(|(name, tensor)| {
+        let bytes = tensor.values().iter().flat_map(|v| v.to_le_bytes());
+        (name, tensor.shape(), bytes.collect::<Vec<u8>>())
+    });
+    let stored: Vec<_> = stored.collect();
+    let views = stored.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap();
+        (name, view)
+    });
+    safetensors::serialize(views, None).unwrap()
 }
 
 #[test]
@@ -88,25 +111,55 @@ fn a_misshaped_tensor_is_named() {
 
 #[test]
 fn a_value_that_is_no_number_or_a_negative_variance_is_refused() {
-    let set = |name: &'static str, value: f32| {
-        read_changed(move |tensors| {
-            let (_, tensor) = tensors.iter_mut().find(|(n, _)| n == name).unwrap();
-            let mut values = tensor.values().to_vec();
-            values[1] = value;
-            *tensor = HostTensor::new(tensor.shape().to_vec(), values).unwrap();
-        })
-    };
+    let read_with = |name: &str, value| read_changed(|tensors| set(tensors, name, value));
     for value in [f32::NAN, f32::INFINITY] {
-        let result = set("conv1.weight", value);
+        let result = read_with("conv1.weight", value);
         let Err(Error::NonFinite { tensor, index, .. }) = result else {
             panic!("{result:?}");
         };
         assert_eq!((tensor.as_str(), index), ("conv1.weight", 1));
     }
     assert!(matches!(
-        set("bn1.running_var", -1.0),
+        read_with("bn1.running_var", -1.0),
         Err(Error::Parse { .. })
     ));
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_written() {
+    let network = Network::new(cnn(), 1, &device()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let with = |name: &str, value: f32| {
+        let mut tensors = Parameters::all_of(&network).to_host().unwrap();
+        set(&mut tensors, name, value);
+        Parameters::from_host(&tensors, &device()).unwrap()
+    };
+    for (name, value) in [
+        ("conv1.weight", f32::NAN),
+        ("bn2.running_mean", f32::INFINITY),
+    ] {
+        let parameters = with(name, value);
+        let changed = parameters.put_into(network.clone()).unwrap();
+        for result in [changed.save(&path), parameters.save(&path)] {
+            match result {
+                Err(Error::NonFinite {
+                    tensor,
+                    path: found,
+                    ..
+                }) => {
+                    assert_eq!((tensor.as_str(), &found), (name, &path));
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+    let changed = with("bn1.running_var", -1.0);
+    let result = changed.put_into(network.clone()).unwrap().save(&path);
+    assert!(
+        matches!(result, Err(Error::Parse { reason, .. }) if reason.contains("bn1.running_var"))
+    );
+    assert!(!path.exists());
 }
 
 #[test]
