@@ -1,12 +1,12 @@
 //! Small language models, trained on the spot: a tokenizer for a text, the text in windows, and the training.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use burn::tensor::{Device, Tensor};
 use fire_assay_datasets::text::{HeldOut, hold_out};
 use fire_assay_models::lm::{CausalLm, LmConfig, LmTokenizer, Side, TokenBatch};
+use fire_assay_models::tensors::write_whole;
 use fire_assay_models::train::{
     Adam, Decay, DecayScope, EpochEnd, Evaluation, Labels, Length, Method, Progress, Schedule,
     TrainConfig, Trained, Trainer, evaluate,
@@ -286,9 +286,7 @@ impl LmTask {
             ("tokenizer.json", &self.tokenizer.json),
             ("tokenizer_config.json", &format!("{settings:#}\n")),
         ] {
-            let path = folder.join(name);
-            fs::write(&path, contents)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            write_whole(folder.join(name), contents)?;
         }
         Ok(())
     }

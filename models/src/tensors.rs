@@ -469,17 +469,30 @@ pub fn write_safetensors(
     let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string()));
     let serialised = safetensors::serialize(views, Some(metadata.collect()))
         .map_err(|error| wrong(error.to_string()))?;
-    write_whole(path, &serialised)
+    write_whole(path, serialised)
 }
 
-/// Writes a file beside its place and moves it there.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file beside its place and moves it there, so that at any time the old contents or the new ones are whole.
+/// Its permissions are those of any new file.
+///
+/// # Errors
+///
+/// [`Error::Io`].
+pub fn write_whole(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let path = path.as_ref();
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
-    std::io::Write::write_all(&mut file, bytes)
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // A temporary file is its owner's alone unless told otherwise. The umask still takes its share.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
+    std::io::Write::write_all(&mut file, bytes.as_ref())
         .and_then(|()| file.as_file().sync_all())
         .map_err(Error::io(path))?;
     file.persist(path).map_err(|error| Error::Io {

@@ -60,6 +60,6 @@ impl CausalLm {
         config.push('\n');
         let path = folder.join("model.safetensors");
         write_safetensors(path, &self.export()?, &[("format", "pt")])?;
-        write_whole(&folder.join("config.json"), config.as_bytes())
+        write_whole(folder.join("config.json"), config)
     }
 }

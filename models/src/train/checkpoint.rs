@@ -129,7 +129,7 @@ pub(crate) fn save(path: &Path, config: &TrainConfig, samples: usize, saved: Sav
     let metadata = [("state".to_owned(), to_json(&state).map_err(wrong)?)];
     let contents =
         safetensors::serialize(views, Some(metadata.into())).map_err(|e| wrong(e.to_string()))?;
-    write_whole(path, &seal::close(&contents))
+    write_whole(path, seal::close(&contents))
 }
 
 /// Reads a checkpoint of a run with these settings, or nothing if there is no file.

@@ -125,6 +125,23 @@ fn a_value_that_is_no_number_or_a_negative_variance_is_refused() {
     ));
 }
 
+/// Others may read what is written, as far as they may read any file that the user writes.
+#[cfg(unix)]
+#[test]
+fn files_have_the_permissions_of_any_new_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mode = |name: &str| {
+        let file = std::fs::metadata(folder.path().join(name)).unwrap();
+        file.permissions().mode()
+    };
+    std::fs::write(folder.path().join("plain"), "").unwrap();
+    let network = Network::new(cnn(), 1, &device()).unwrap();
+    network.save(folder.path().join("network")).unwrap();
+    assert_eq!(mode("network"), mode("plain"));
+}
+
 #[test]
 fn what_could_not_be_read_back_is_not_written() {
     let network = Network::new(cnn(), 1, &device()).unwrap();
