@@ -47,8 +47,9 @@ impl GgufCheckpoint {
     /// # Errors
     ///
     /// Those of [`GgufFile::open`]; [`Error::UnsupportedArchitecture`]; [`Error::Parse`] and [`Error::InvalidConfig`] if
-    /// the metadata are incomplete or contradictory; [`Error::MissingTensor`] if there is no embedding;
-    /// [`Error::VocabularyMismatch`] if there is a list of tokens that does not have an entry for each of its rows.
+    /// the metadata are incomplete or contradictory, or a tensor is there under two names; [`Error::MissingTensor`] if
+    /// there is no embedding; [`Error::VocabularyMismatch`] if there is a list of tokens that does not have an entry for
+    /// each of its rows.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(GgufFile::open(path)?)
     }
@@ -74,7 +75,7 @@ impl GgufCheckpoint {
                 });
             }
         }
-        let mut tensors = BTreeMap::new();
+        let mut tensors: BTreeMap<String, Stored> = BTreeMap::new();
         for name in file.names() {
             if name == ROTARY_FACTORS {
                 continue;
@@ -82,6 +83,10 @@ impl GgufCheckpoint {
             // What has no name here keeps its own, so that whoever loads the network reports it as left over.
             let (new, layout) =
                 translate(config.architecture, &name).unwrap_or((name.clone(), Layout::Same));
+            if let Some(other) = tensors.get(&new) {
+                let reason = format!("`{}` and `{name}` are the same tensor", other.name);
+                return Err(file.wrong(reason));
+            }
             tensors.insert(new, Stored { name, layout });
         }
         Ok(Self {

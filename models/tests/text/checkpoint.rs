@@ -327,6 +327,29 @@ fn metadata_that_make_no_network_are_refused() {
     assert!(matches!(&error, Error::MissingTensor { tensor, .. } if tensor == "token_embd.weight"));
 }
 
+#[test]
+fn no_tensor_hides_another() {
+    let one = |name: &str| header("llama", 4).floats(name, &[1], &[0.5]);
+    // The embedding under its own name in checkpoints.
+    match config_error(one("model.embed_tokens.weight")) {
+        Error::Parse { path, reason, .. } => {
+            assert_eq!(path.to_str(), Some("memory.gguf"));
+            for name in ["`model.embed_tokens.weight`", "`token_embd.weight`"] {
+                assert!(reason.contains(name), "{reason}");
+            }
+        }
+        other => panic!("{other}"),
+    }
+    // Other ways to write a number are other names.
+    for name in ["blk.01.attn_v.weight", "blk.+1.attn_v.weight"] {
+        let twice = one(name).floats("blk.1.attn_v.weight", &[1], &[0.5]);
+        let checkpoint = GgufCheckpoint::new(read(twice.bytes()).unwrap()).unwrap();
+        let names = checkpoint.names();
+        assert!(names.contains(&name.to_owned()), "{names:?}");
+        assert!(names.contains(&"model.layers.1.self_attn.v_proj.weight".to_owned()));
+    }
+}
+
 /// The tensors of a file by name, to leave some out or add some.
 fn rewritten(change: impl FnOnce(&mut BTreeMap<String, HostTensor>)) -> GgufCheckpoint {
     let file = GgufFile::open(data("gguf/llama.gguf")).unwrap();

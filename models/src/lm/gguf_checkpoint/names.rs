@@ -38,7 +38,11 @@ pub(super) fn translate(architecture: Architecture, name: &str) -> Option<(Strin
             Layout::Same,
         ));
     };
-    let number: usize = number.parse().ok()?;
+    // `01` and `+1` are no names of block 1.
+    let number = number
+        .parse::<usize>()
+        .ok()
+        .filter(|parsed| parsed.to_string() == number)?;
     let layout = match (architecture, part, kind) {
         (Architecture::Llama | Architecture::Mistral, "attn_q" | "attn_k", _) => {
             Layout::Interleaved
