@@ -112,6 +112,19 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn no_number_of_key_value_heads_is_that_of_heads() {
+    for kind in ["llama", "mistral", "qwen2"] {
+        let of = |config: Value| read(&config).unwrap().kv_heads;
+        let null =
+            json!({ "model_type": kind, "num_attention_heads": 64, "num_key_value_heads": null });
+        assert_eq!(of(null), 64, "{kind}");
+        let given =
+            json!({ "model_type": kind, "num_attention_heads": 64, "num_key_value_heads": 4 });
+        assert_eq!(of(given), 4, "{kind}");
+    }
+}
+
+#[test]
 fn rotary_positions_are_read_from_old_and_new_files() {
     let llama3 = json!({
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -214,10 +227,17 @@ fn what_is_not_supported_is_refused() {
             "scaling",
         ),
     ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
     for (config, wrong) in cases {
-        match read(&config) {
-            Err(Error::InvalidConfig { field, .. }) => assert_eq!(field, wrong, "{config}"),
-            other => panic!("{config}: {other:?}"),
+        std::fs::write(&path, config.to_string()).unwrap();
+        match CausalLm::from_folder(folder.path(), &device()) {
+            Err(Error::InvalidConfig { field, reason }) => {
+                assert_eq!(field, wrong, "{config}");
+                let file = format!("({})", path.display());
+                assert_eq!(reason.matches(&file).count(), 1, "{reason}");
+            }
+            other => panic!("{config}: {:?}", other.map(drop)),
         }
     }
     match read(&json!({ "model_type": "bert" })) {

@@ -296,7 +296,13 @@ fn metadata_that_make_no_network_are_refused() {
         ),
     ] {
         match config_error(writer) {
-            Error::InvalidConfig { field: found, .. } => assert_eq!(found, field),
+            Error::InvalidConfig {
+                field: found,
+                reason,
+            } => {
+                assert_eq!(found, field);
+                assert!(reason.ends_with("(memory.gguf)"), "{reason}");
+            }
             other => panic!("{field}: {other}"),
         }
     }

@@ -19,7 +19,8 @@ impl LmConfig {
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Parse`] if the file is not such JSON; [`Error::UnsupportedArchitecture`] for another
-    /// `model_type`; [`Error::InvalidConfig`] for values that make no sense or that this crate does not support.
+    /// `model_type`; [`Error::InvalidConfig`] for values that make no sense or that this crate does not support. All
+    /// name the file.
     pub fn from_hugging_face(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
@@ -28,22 +29,23 @@ impl LmConfig {
             format: FORMAT,
             reason: error.to_string(),
         })?;
-        let fields = Fields::new(path, &fields);
-        let config = match fields.text("model_type", "")? {
-            "llama" => llama_like(&fields, Architecture::Llama),
-            "mistral" => llama_like(&fields, Architecture::Mistral),
-            "qwen2" => llama_like(&fields, Architecture::Qwen2),
-            "gpt_neox" => gpt_neox(&fields),
-            "gpt2" => gpt2(&fields),
-            "opt" => opt(&fields),
-            other => Err(Error::UnsupportedArchitecture {
-                path: path.to_owned(),
-                found: other.to_owned(),
-            }),
-        }?;
-        config.validate()?;
-        Ok(config)
+        sound(&Fields::new(path, &fields)).map_err(|error| error.in_file(path))
     }
+}
+
+/// The configuration, if it makes sense.
+fn sound(fields: &Fields) -> Result<LmConfig> {
+    let config = match fields.text("model_type", "")? {
+        "llama" => llama_like(fields, Architecture::Llama),
+        "mistral" => llama_like(fields, Architecture::Mistral),
+        "qwen2" => llama_like(fields, Architecture::Qwen2),
+        "gpt_neox" => gpt_neox(fields),
+        "gpt2" => gpt2(fields),
+        "opt" => opt(fields),
+        other => Err(fields.unknown_architecture(other)),
+    }?;
+    config.validate()?;
+    Ok(config)
 }
 
 fn llama_like(fields: &Fields, architecture: Architecture) -> Result<LmConfig> {
@@ -55,6 +57,8 @@ fn llama_like(fields: &Fields, architecture: Architecture) -> Result<LmConfig> {
     let width = fields.size("hidden_size", 4096)?;
     let heads = fields.size("num_attention_heads", 32)?;
     let kv_heads = match architecture {
+        // As `null`, unlike where it is left out, it is the number of heads in every family.
+        _ if fields.states("num_key_value_heads") => heads,
         Architecture::Mistral => 8,
         Architecture::Qwen2 => 32,
         _ => heads,

@@ -8,7 +8,8 @@ use crate::{Error, Result};
 
 /// Reads the configuration.
 pub(super) fn config(file: &GgufFile) -> Result<LmConfig> {
-    Metadata::of(file)?.config()
+    let config = Metadata::of(file)?.config();
+    config.map_err(|error| error.in_file(file.path()))
 }
 
 /// The metadata about the network.

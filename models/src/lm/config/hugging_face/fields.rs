@@ -207,7 +207,14 @@ impl<'a> Fields<'a> {
     pub(super) fn unsupported(&self, field: &str, value: &str) -> Error {
         Error::InvalidConfig {
             field: self.name(field),
-            reason: format!("`{value}` is not supported ({})", self.path.display()),
+            reason: format!("`{value}` is not supported"),
+        }
+    }
+
+    pub(super) fn unknown_architecture(&self, name: &str) -> Error {
+        Error::UnsupportedArchitecture {
+            path: self.path.to_owned(),
+            found: name.to_owned(),
         }
     }
 }
