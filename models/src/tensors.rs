@@ -40,6 +40,12 @@ pub trait TensorSource {
     /// [`Error::MissingTensor`], [`Error::UnsupportedType`], [`Error::Io`], and [`Error::NonFinite`] if a value is NaN
     /// or infinite.
     fn read(&self, name: &str) -> Result<HostTensor>;
+
+    /// What the file calls a tensor, or would call it if it is not there, for messages: the same, unless the source
+    /// translates names.
+    fn name_in_file(&self, name: &str) -> String {
+        name.to_owned()
+    }
 }
 
 /// Takes tensors out of a source by name and shape and keeps account of what was taken.
@@ -190,11 +196,11 @@ impl<'s> Loader<'s> {
         match self.source.shape(name) {
             None => Err(Error::MissingTensor {
                 path: path(),
-                tensor: name.to_owned(),
+                tensor: self.source.name_in_file(name),
             }),
             Some(found) if found != shape => Err(Error::Shape {
                 path: path(),
-                tensor: name.to_owned(),
+                tensor: self.source.name_in_file(name),
                 expected: shape.to_vec(),
                 found,
             }),
@@ -214,6 +220,7 @@ impl<'s> Loader<'s> {
         let left = self.source.names().into_iter();
         let tensors: Vec<String> = left
             .filter(|name| !self.taken.contains(name) && !ignorable(name))
+            .map(|name| self.source.name_in_file(&name))
             .collect();
         if tensors.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use names::{Layout, translate};
+use names::{Layout, original, translate};
 
 use super::tokenizer::LmTokenizer;
 use super::{CausalLm, LmConfig};
@@ -190,7 +190,7 @@ impl TensorSource for GgufCheckpoint {
     fn read(&self, name: &str) -> Result<HostTensor> {
         let stored = self.tensors.get(name).ok_or_else(|| Error::MissingTensor {
             path: self.file.path().to_owned(),
-            tensor: name.to_owned(),
+            tensor: self.name_in_file(name),
         })?;
         let tensor = self.file.read(&stored.name)?;
         if matches!(stored.layout, Layout::Transposed) {
@@ -207,5 +207,12 @@ impl TensorSource for GgufCheckpoint {
             values.extend_from_slice(&tensor.values()[order(row) * length..][..length]);
         }
         HostTensor::new(shape, values)
+    }
+
+    fn name_in_file(&self, name: &str) -> String {
+        match self.tensors.get(name) {
+            Some(stored) => stored.name.clone(),
+            None => original(self.config.architecture, name).unwrap_or_else(|| name.to_owned()),
+        }
     }
 }

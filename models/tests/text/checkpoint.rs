@@ -188,6 +188,28 @@ fn scaling_by_a_factor_need_not_be_named() {
     }
 }
 
+#[test]
+fn errors_call_tensors_as_the_file_does() {
+    for name in ["llama", "qwen2", "gpt2", "gpt_neox"] {
+        let checkpoint = GgufCheckpoint::open(data(&format!("gguf/{name}.gguf"))).unwrap();
+        let mut of_blocks = 0;
+        for tensor in checkpoint.names() {
+            let there = checkpoint.name_in_file(&tensor);
+            assert!(checkpoint.file().shape(&there).is_some(), "{there}");
+            // The same of a block that is not there.
+            let absent = tensor.replace(".0.", ".99.");
+            if absent != tensor {
+                assert_eq!(checkpoint.shape(&absent), None);
+                let expected = there.replace("blk.0.", "blk.99.");
+                assert_eq!(checkpoint.name_in_file(&absent), expected);
+                of_blocks += 1;
+            }
+        }
+        assert!(of_blocks > 7, "{name}: {of_blocks}");
+        assert_eq!(checkpoint.name_in_file("adapter"), "adapter");
+    }
+}
+
 /// The metadata of a network with an embedding for so many tokens and no other tensors.
 fn header(architecture: &str, rows: u64) -> Writer {
     let key = |key: &str| format!("{architecture}.{key}");
@@ -398,9 +420,7 @@ fn tensors_must_be_those_of_the_network() {
         tensors.remove("blk.1.ffn_up.weight");
     });
     match refusal(load(&missing)) {
-        Error::MissingTensor { tensor, .. } => {
-            assert_eq!(tensor, "model.layers.1.mlp.up_proj.weight")
-        }
+        Error::MissingTensor { tensor, .. } => assert_eq!(tensor, "blk.1.ffn_up.weight"),
         other => panic!("{other}"),
     }
     let extra = rewritten(|tensors| {
@@ -419,7 +439,7 @@ fn tensors_must_be_those_of_the_network() {
         Error::Shape { tensor, found, .. } => {
             assert_eq!(
                 (tensor.as_str(), found),
-                ("model.layers.0.self_attn.q_proj.weight", vec![3, 5])
+                ("blk.0.attn_q.weight", vec![3, 5])
             );
         }
         other => panic!("{other}"),

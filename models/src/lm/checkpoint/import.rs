@@ -46,8 +46,8 @@ impl<'s> Checkpoint<'s> {
             true => Ok(()),
             false => Err(Error::NotTied {
                 path: source.path().to_owned(),
-                tensor: output.to_owned(),
-                embedding: name,
+                tensor: source.name_in_file(output),
+                embedding: source.name_in_file(&name),
             }),
         }
     }

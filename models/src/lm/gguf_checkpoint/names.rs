@@ -15,14 +15,8 @@ pub(super) enum Layout {
 
 /// The name and layout of a tensor of `llama`, `qwen2`, `gpt2` or `gptneox`, or nothing if they have no such tensor.
 pub(super) fn translate(architecture: Architecture, name: &str) -> Option<(String, Layout)> {
-    let naming = match architecture {
-        Architecture::Gpt2 => &GPT2,
-        Architecture::GptNeoX => &GPT_NEOX,
-        _ => &LLAMA,
-    };
-    let (stem, kind) = name
-        .rsplit_once('.')
-        .filter(|(_, kind)| matches!(*kind, "weight" | "bias"))?;
+    let naming = naming(architecture);
+    let (stem, kind) = stem_and_kind(name)?;
     let find = |names: &[(&str, &'static str)], stem: &str| {
         names
             .iter()
@@ -53,6 +47,38 @@ pub(super) fn translate(architecture: Architecture, name: &str) -> Option<(Strin
     };
     let part = find(naming.inner, part)?;
     Some((format!("{}.{number}.{part}.{kind}", naming.blocks), layout))
+}
+
+/// The opposite of [`translate`]: the name in the file of a tensor of a checkpoint of `transformers`.
+pub(super) fn original(architecture: Architecture, name: &str) -> Option<String> {
+    let naming = naming(architecture);
+    let (stem, kind) = stem_and_kind(name)?;
+    let find = |names: &[(&'static str, &str)], stem: &str| {
+        names
+            .iter()
+            .find(|(_, here)| *here == stem)
+            .map(|&(there, _)| there)
+    };
+    let block = stem.strip_prefix(naming.blocks);
+    let block = block.and_then(|block| block.strip_prefix('.')?.split_once('.'));
+    Some(match block {
+        None => format!("{}.{kind}", find(naming.outer, stem)?),
+        Some((number, part)) => format!("blk.{number}.{}.{kind}", find(naming.inner, part)?),
+    })
+}
+
+fn naming(architecture: Architecture) -> &'static Naming {
+    match architecture {
+        Architecture::Gpt2 => &GPT2,
+        Architecture::GptNeoX => &GPT_NEOX,
+        _ => &LLAMA,
+    }
+}
+
+/// A name without its last part, and this, which says what kind of tensor it is.
+fn stem_and_kind(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once('.')
+        .filter(|(_, kind)| matches!(*kind, "weight" | "bias"))
 }
 
 /// What the tensors of an architecture are called there and here; blocks have a number.
