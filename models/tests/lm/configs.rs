@@ -190,6 +190,13 @@ fn what_is_not_supported_is_refused() {
             "max_window_layers",
         ),
         (
+            json!({ "model_type": "qwen2", "rope_parameters": {
+                "full_attention": { "rope_type": "default", "rope_theta": 1e6 },
+                "sliding_attention": { "rope_type": "default", "rope_theta": 1e4 },
+            } }),
+            "rope_parameters.full_attention",
+        ),
+        (
             json!({ "model_type": "llama", "num_attention_heads": 0 }),
             "heads",
         ),

@@ -137,7 +137,8 @@ impl<'a> Fields<'a> {
     }
 
     /// The rotation: its base and the rotated part of a head under one of their names, and the scaling. Releases of
-    /// `transformers` from 5 on keep all three in `rope_parameters`.
+    /// `transformers` from 5 on keep all three in `rope_parameters`, in one object for all layers or one for each kind of
+    /// layer. The latter is not supported.
     pub(super) fn rotation(
         &self,
         bases: &[&str],
@@ -145,7 +146,13 @@ impl<'a> Fields<'a> {
         default_part: f64,
         head_width: usize,
     ) -> Result<Positions> {
+        let scaling = self.object("rope_scaling")?;
         let parameters = self.object("rope_parameters")?;
+        for place in parameters.iter().chain(&scaling) {
+            if let Some((kind, _)) = place.fields.iter().find(|(_, value)| value.is_object()) {
+                return Err(place.unsupported(kind, "an object for one kind of layer"));
+            }
+        }
         let places = || [Some(self), parameters.as_ref()].into_iter().flatten();
         let mut theta = 10_000.0;
         let mut share = default_part;
@@ -155,7 +162,7 @@ impl<'a> Fields<'a> {
             }
             share = place.number("partial_rotary_factor", place.number(part, share)?)?;
         }
-        let scaling = match self.object("rope_scaling")?.or(parameters) {
+        let scaling = match scaling.or(parameters) {
             None => RopeScaling::None,
             Some(scaling) => scaling.scaling()?,
         };
