@@ -311,7 +311,9 @@ impl<'a> Generator<'a> {
         check_tokens(prompt, self.model.config().vocabulary)?;
         let tail = match (self.options.stop_strings.is_empty(), self.tokenizer) {
             (true, _) => None,
-            (false, Some(tokenizer)) => Some((tokenizer.stream(false), String::new())),
+            (false, Some(tokenizer)) => {
+                Some((tokenizer.stream_after(prompt, false), String::new()))
+            }
             (false, None) => {
                 return Err(invalid("stop strings need a tokenizer".to_owned()));
             }

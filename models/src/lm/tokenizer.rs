@@ -134,9 +134,31 @@ impl LmTokenizer {
             .map_err(self.wrong("decoding"))
     }
 
+    /// The text that tokens add to the text of those before them. That is not always their own text: SentencePiece's
+    /// tokenizers drop a space at the beginning. A character that is not whole at the end of `before` is taken for one of
+    /// `tokens`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::decode`]; positions count from the first token of `before`.
+    pub fn decode_after(
+        &self,
+        before: &[u32],
+        tokens: &[u32],
+        skip_special: bool,
+    ) -> Result<String> {
+        let stream = self.stream_after(before, skip_special);
+        stream.with(tokens).finish()
+    }
+
     /// The text of tokens that come one by one; see [`TextStream`].
     pub fn stream(&self, skip_special: bool) -> TextStream<'_> {
-        TextStream::new(self, skip_special)
+        self.stream_after(&[], skip_special)
+    }
+
+    /// The text that tokens add which come one by one after others, as [`Self::decode_after`].
+    pub fn stream_after(&self, before: &[u32], skip_special: bool) -> TextStream<'_> {
+        TextStream::after(self, before, skip_special)
     }
 
     /// A token as it is spelt in the vocabulary: `Ġthe`, not ` the`.

@@ -12,7 +12,8 @@ use fire_assay_models::tensors::HostTensor;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::{data, device, refusal};
+use crate::tokenizer::{pieces, sentencepiece};
+use crate::{data, device, read, refusal};
 
 const PROMPT: [u32; 5] = [3, 1, 4, 1, 5];
 
@@ -226,6 +227,41 @@ fn stop_strings_are_found_across_tokens() {
     assert!(matches!(&error, Error::InvalidInput { reason } if reason.contains("tokenizer")));
     let error = refusal(Generator::new(&model, greedy(&[""])));
     assert!(matches!(&error, Error::InvalidConfig { field, .. } if field == "stop_strings"));
+}
+
+#[test]
+fn stop_strings_may_begin_with_the_space_behind_the_prompt() {
+    let pieces = pieces();
+    let file = read(sentencepiece(&pieces).bytes()).unwrap();
+    let tokenizer = LmTokenizer::from_gguf(&file).unwrap();
+    let config = LmConfig {
+        vocabulary: pieces.len(),
+        ..LmConfig::nano()
+    };
+    let model = CausalLm::init(&config, 5, &device()).unwrap();
+    let options = |stop: &[String]| GenerateOptions {
+        sampling: Sampling::greedy(),
+        stop_strings: stop.to_vec(),
+        ..hot(3)
+    };
+    let prompts: Vec<[u32; 1]> = (3..pieces.len() as u32).map(|token| [token]).collect();
+    let free = Generator::new(&model, options(&[])).unwrap();
+    let free = free.generate_batch(&prompts, &mut rng()).unwrap();
+    let mut tried = 0;
+    for (prompt, free) in prompts.iter().zip(free) {
+        // Prompts that the model goes on from with a new word.
+        let piece = &pieces[free.tokens[0] as usize].0;
+        if piece.len() < "▁a".len() || !piece.starts_with('▁') || piece.starts_with("▁▁") {
+            continue;
+        }
+        let stop = piece.replace('▁', " ");
+        let generator = Generator::new(&model, options(std::slice::from_ref(&stop))).unwrap();
+        let generator = generator.with_tokenizer(&tokenizer);
+        let found = generator.generate(prompt, &mut rng()).unwrap();
+        assert_eq!((found.tokens.len(), found.stop), (1, Stop::String(stop)));
+        tried += 1;
+    }
+    assert!(tried > 0);
 }
 
 #[test]

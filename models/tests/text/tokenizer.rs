@@ -204,7 +204,7 @@ fn a_first_and_a_last_token_are_added_where_the_file_asks() {
 }
 
 /// Pieces of a SentencePiece model and their scores: bytes are there for what has no piece.
-fn pieces() -> Vec<(String, f32, u32)> {
+pub(crate) fn pieces() -> Vec<(String, f32, u32)> {
     let mut pieces = vec![
         ("<unk>".to_owned(), 0.0, 2),
         ("<s>".to_owned(), 0.0, 3),
@@ -223,7 +223,7 @@ fn pieces() -> Vec<(String, f32, u32)> {
     pieces
 }
 
-fn sentencepiece(pieces: &[(String, f32, u32)]) -> Writer {
+pub(crate) fn sentencepiece(pieces: &[(String, f32, u32)]) -> Writer {
     let tokens: Vec<&str> = pieces.iter().map(|(piece, ..)| piece.as_str()).collect();
     let scores: Vec<u8> = pieces
         .iter()
@@ -293,6 +293,30 @@ proptest! {
         prop_assert_eq!(tokenizer.decode(&tokens, true).unwrap(), text.clone());
         let framed = tokenizer.encode(&text, true).unwrap();
         prop_assert_eq!(framed, [&[1], tokens.as_slice()].concat());
+    }
+
+    /// Wherever a text is cut: its beginning and what the rest adds to it are the text.
+    #[test]
+    fn a_continuation_is_decoded_with_what_is_before_it(text in "[abc é☃]{1,24}", cut in any::<prop::sample::Index>()) {
+        let byte = LmTokenizer::from_gguf(&in_memory(&byte_level(None, &[]))).unwrap();
+        let piece = LmTokenizer::from_gguf(&in_memory(&sentencepiece(&pieces()))).unwrap();
+        for tokenizer in [byte, piece] {
+            let tokens = tokenizer.encode(&text, false).unwrap();
+            let (before, rest) = tokens.split_at(cut.index(tokens.len() + 1));
+            let added = tokenizer.decode_after(before, rest, false).unwrap();
+            let mut stream = tokenizer.stream_after(before, false);
+            let mut shown = String::new();
+            for &token in rest {
+                shown += &stream.push(token).unwrap();
+            }
+            shown += &stream.finish().unwrap();
+            prop_assert_eq!(&added, &shown);
+            // What is not a whole character yet is the rest's.
+            let beginnings = (0..=before.len()).rev().map(|n| &before[..n]);
+            let mut beginnings = beginnings.map(|before| tokenizer.decode(before, false).unwrap());
+            let whole = beginnings.find(|text| !text.ends_with(char::REPLACEMENT_CHARACTER));
+            prop_assert_eq!(whole.unwrap() + &added, text.clone());
+        }
     }
 
     /// Whatever the tokens are: what a stream shows, put together, is the text of all.

@@ -258,7 +258,9 @@ fn continue_prompt(
         .with_cancel(interrupted())
         .generate(&tokens, &mut rng)?;
     let seconds = start.elapsed().as_secs_f64();
-    let text = tokenizer.decode(&generation.tokens, args.chat)?;
+    // An answer is a text of its own, anything else goes on in that of the prompt.
+    let before: &[u32] = if args.chat { &[] } else { &tokens };
+    let text = tokenizer.decode_after(before, &generation.tokens, args.chat)?;
     report.say(format!("\n{prompt}▶{text}\n"));
     let count = generation.tokens.len();
     report.say(format!(

@@ -4,7 +4,8 @@ use super::LmTokenizer;
 use crate::Result;
 
 /// Turns tokens into text as they come, and holds back what is not a whole character yet: a token may be a part of one.
-/// All that is returned, put together, is what [`LmTokenizer::decode`] makes of all tokens.
+/// All that is returned, put together, is what [`LmTokenizer::decode`] makes of all tokens, or
+/// [`LmTokenizer::decode_after`] of those that follow others.
 #[derive(Clone, Debug)]
 pub struct TextStream<'t> {
     tokenizer: &'t LmTokenizer,
@@ -16,13 +17,30 @@ pub struct TextStream<'t> {
 }
 
 impl<'t> TextStream<'t> {
-    pub(super) fn new(tokenizer: &'t LmTokenizer, skip_special: bool) -> Self {
+    /// A stream that has shown the text of some tokens already, but for a character at their end that is not whole.
+    pub(super) fn after(tokenizer: &'t LmTokenizer, before: &[u32], skip_special: bool) -> Self {
+        let whole = |&count: &usize| {
+            let text = tokenizer.decode(&before[..count], skip_special);
+            !text.is_ok_and(|text| text.ends_with(char::REPLACEMENT_CHARACTER))
+        };
+        // It has four bytes at most, so that at most three tokens hold a part of it. What is not whole without them
+        // never will be.
+        let shown = (before.len().saturating_sub(3)..=before.len())
+            .rev()
+            .find(whole)
+            .unwrap_or(before.len());
         Self {
             tokenizer,
             skip_special,
-            tokens: Vec::new(),
-            shown: 0,
+            tokens: before.to_vec(),
+            shown,
         }
+    }
+
+    /// The same with tokens that are not shown before [`TextStream::finish`].
+    pub(super) fn with(mut self, tokens: &[u32]) -> Self {
+        self.tokens.extend_from_slice(tokens);
+        self
     }
 
     /// Takes a token and returns the text that is whole now; empty if none is.
