@@ -42,7 +42,7 @@
 //!
 //! ```no_run
 //! use burn::tensor::Device;
-//! use fire_assay_models::lm::{CausalLm, GenerateOptions, Sampling};
+//! use fire_assay_models::lm::{CausalLm, GenerateOptions, Generator, Sampling};
 //! use rand::{SeedableRng, rngs::StdRng};
 //!
 //! # fn main() -> fire_assay_models::Result<()> {
@@ -50,8 +50,9 @@
 //! let (model, tokenizer) = CausalLm::from_gguf(file, &Device::flex())?;
 //! let prompt = tokenizer.encode("The capital of France is", true)?;
 //! let options = GenerateOptions::new(Sampling::temperature(0.7).with_top_p(0.9), 20);
-//! let found = model.generate(&prompt, &options, &mut StdRng::seed_from_u64(1))?;
-//! println!("{}", tokenizer.decode(&found.tokens, true)?);
+//! let generator = Generator::new(&model, options)?.with_tokenizer(&tokenizer);
+//! let found = generator.generate(&prompt, &mut StdRng::seed_from_u64(1))?;
+//! println!("{}", tokenizer.decode_after(&prompt, &found.tokens, true)?);
 //! # Ok(())
 //! # }
 //! ```

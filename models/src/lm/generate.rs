@@ -22,7 +22,8 @@ pub struct GenerateOptions {
     pub sampling: Sampling,
     /// Stop after so many tokens; 128 by default.
     pub max_tokens: usize,
-    /// Stop after one of the tokens that end a text according to the model's configuration; yes by default.
+    /// Stop after one of the tokens that end a text according to the model's configuration, or to the generator's
+    /// tokenizer if it has one; yes by default.
     pub stop_at_end: bool,
     /// Stop after one of these, too; none by default.
     pub stop_tokens: Vec<u32>,
@@ -105,7 +106,8 @@ impl GenerateOptions {
 }
 
 impl CausalLm {
-    /// Continues one text; a [`Generator`] can do more.
+    /// Continues one text; a [`Generator`] can do more. Models that were tuned on chats often say in the tokenizer's
+    /// files alone which token ends an answer: they need a generator that has the tokenizer.
     ///
     /// # Errors
     ///
@@ -144,7 +146,8 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// With the tokenizer that stop strings are looked for with. Special tokens count as text.
+    /// With the model's tokenizer. Its tokens that end a text end one here, too, and stop strings are looked for with it;
+    /// special tokens count as text.
     pub fn with_tokenizer(self, tokenizer: &'a LmTokenizer) -> Self {
         Self {
             tokenizer: Some(tokenizer),
@@ -289,7 +292,9 @@ impl<'a> Generator<'a> {
         row.log_probabilities.push(log_probability(logits, token));
         row.text.push(token);
         let config = self.model.config();
-        let ends = options.stop_at_end && config.eos.contains(&token);
+        let last = |tokenizer: &LmTokenizer| tokenizer.eos().contains(&token);
+        let ends = config.eos.contains(&token) || self.tokenizer.is_some_and(last);
+        let ends = options.stop_at_end && ends;
         row.stop = match row.found(token, &options.stop_strings)? {
             _ if ends || options.stop_tokens.contains(&token) => Some(Stop::Token(token)),
             Some(string) => Some(Stop::String(string)),

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use fire_assay_models::Error;
 use fire_assay_models::lm::{
-    CausalLm, GenerateOptions, Generation, Generator, LmConfig, LmTokenizer, Sampling, Stop,
-    TokenBatch,
+    CausalLm, GenerateOptions, Generation, Generator, GgufCheckpoint, LmConfig, LmTokenizer,
+    Sampling, Stop, TokenBatch,
 };
 use fire_assay_models::tensors::HostTensor;
 use rand::SeedableRng;
@@ -175,7 +175,7 @@ fn the_models_own_end_counts_unless_it_is_switched_off() {
     };
     let written = model.generate(&PROMPT, &free, &mut rng()).unwrap().tokens;
     let end = written[6];
-    let checkpoint = fire_assay_models::lm::GgufCheckpoint::open(data("gguf/llama.gguf")).unwrap();
+    let checkpoint = GgufCheckpoint::open(data("gguf/llama.gguf")).unwrap();
     let config = LmConfig {
         eos: vec![63, end],
         ..checkpoint.config().clone()
@@ -191,6 +191,41 @@ fn the_models_own_end_counts_unless_it_is_switched_off() {
         model.generate(&PROMPT, &free, &mut rng()).unwrap().tokens,
         written
     );
+}
+
+#[test]
+fn the_end_that_only_the_tokenizers_files_name_counts_too() {
+    let checkpoint = GgufCheckpoint::open(data("gguf/llama.gguf")).unwrap();
+    let config = LmConfig {
+        eos: vec![63],
+        ..checkpoint.config().clone()
+    };
+    let model = CausalLm::from_tensors(&config, &checkpoint, &device()).unwrap();
+    let options = GenerateOptions::new(Sampling::greedy(), 20);
+    let written = model.generate(&PROMPT, &options, &mut rng()).unwrap();
+    assert_eq!((written.tokens.len(), written.stop), (20, Stop::Length));
+    let end = written.tokens[6];
+    let first = written.tokens.iter().position(|&token| token == end);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::copy(data("lm/llama/tokenizer.json"), path("tokenizer.json")).unwrap();
+    let settings = format!(r#"{{"eos_token_id": [{end}]}}"#);
+    std::fs::write(path("generation_config.json"), settings).unwrap();
+    let tokenizer = LmTokenizer::open(folder.path()).unwrap();
+    let with = |options| {
+        let generator = Generator::new(&model, options).unwrap();
+        let generator = generator.with_tokenizer(&tokenizer);
+        generator.generate(&PROMPT, &mut rng()).unwrap()
+    };
+    let found = with(options.clone());
+    assert_eq!(found.tokens, written.tokens[..=first.unwrap()]);
+    assert_eq!(found.stop, Stop::Token(end));
+    let free = GenerateOptions {
+        stop_at_end: false,
+        ..options
+    };
+    assert_eq!(with(free).tokens, written.tokens);
 }
 
 #[test]
