@@ -133,8 +133,6 @@ fn each_rule_cuts_numbers_words_and_lines_its_own_way() {
         spelt.join("·")
     };
     for (rule, numbers) in [
-        (None, "1234"),
-        (Some("default"), "1234"),
         (Some("gpt-2"), "1234"),
         (Some("smollm"), "1·2·3·4"),
         (Some("starcoder"), "1·2·3·4"),
@@ -176,6 +174,22 @@ fn each_rule_cuts_numbers_words_and_lines_its_own_way() {
         matches!(&error, Error::Tokenizer { reason, .. } if reason.contains("novel")),
         "{error}"
     );
+}
+
+#[test]
+fn a_rule_that_is_not_named_is_known_of_gpt2_alone() {
+    for rule in [None, Some("default")] {
+        let of = |architecture: &str| {
+            let writer = byte_level(rule, &[("1", "2"), ("12", "3"), ("123", "4")]);
+            let writer = writer.string("general.architecture", architecture);
+            LmTokenizer::from_gguf(&in_memory(&writer))
+        };
+        assert_eq!(of("gpt2").unwrap().encode("1234", false).unwrap().len(), 1);
+        for other in ["llama", "qwen2", "gptneox"] {
+            let found = reason(of(other));
+            assert!(found.contains("tokenizer.ggml.pre"), "{found}");
+        }
+    }
 }
 
 #[test]
@@ -298,7 +312,7 @@ proptest! {
     /// Wherever a text is cut: its beginning and what the rest adds to it are the text.
     #[test]
     fn a_continuation_is_decoded_with_what_is_before_it(text in "[abc é☃]{1,24}", cut in any::<prop::sample::Index>()) {
-        let byte = LmTokenizer::from_gguf(&in_memory(&byte_level(None, &[]))).unwrap();
+        let byte = LmTokenizer::from_gguf(&in_memory(&byte_level(Some("gpt-2"), &[]))).unwrap();
         let piece = LmTokenizer::from_gguf(&in_memory(&sentencepiece(&pieces()))).unwrap();
         for tokenizer in [byte, piece] {
             let tokens = tokenizer.encode(&text, false).unwrap();
@@ -323,7 +337,7 @@ proptest! {
     #[test]
     fn streams_lose_nothing(tokens in prop::collection::vec(0_u32..257, 0..40), skip in any::<bool>()) {
         // More than half of the bytes are such as occur in longer characters.
-        let tokenizer = LmTokenizer::from_gguf(&in_memory(&byte_level(None, &[]))).unwrap();
+        let tokenizer = LmTokenizer::from_gguf(&in_memory(&byte_level(Some("gpt-2"), &[]))).unwrap();
         let mut stream = tokenizer.stream(skip);
         let mut text = String::new();
         for &token in &tokens {
@@ -335,7 +349,7 @@ proptest! {
 
     #[test]
     fn streams_show_characters_when_they_are_whole(text in "[ax €é☃𝄞 ]{0,12}") {
-        let byte = LmTokenizer::from_gguf(&in_memory(&byte_level(None, &[]))).unwrap();
+        let byte = LmTokenizer::from_gguf(&in_memory(&byte_level(Some("gpt-2"), &[]))).unwrap();
         let piece = LmTokenizer::from_gguf(&in_memory(&sentencepiece(&pieces()))).unwrap();
         for tokenizer in [byte, piece] {
             let mut stream = tokenizer.stream(false);
@@ -364,7 +378,10 @@ fn reason(result: Result<LmTokenizer>) -> String {
 
 #[test]
 fn lists_that_do_not_fit_each_other_are_refused() {
-    let plain = |model: &str| Writer::new().string("tokenizer.ggml.model", model);
+    let plain = |model: &str| {
+        let writer = Writer::new().string("tokenizer.ggml.model", model);
+        writer.string("tokenizer.ggml.pre", "gpt-2")
+    };
     let tokens = |writer: Writer| writer.strings("tokenizer.ggml.tokens", &["a", "b", "ab"]);
     let scores = |values: &[f32]| -> Vec<u8> {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();

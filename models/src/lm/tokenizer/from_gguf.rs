@@ -36,8 +36,8 @@ mod kind {
 impl LmTokenizer {
     /// The tokenizer of a GGUF file: `tokenizer.ggml.model` is `gpt2`, byte-level BPE with merges, or `llama`,
     /// SentencePiece's BPE with scores. For the former, `tokenizer.ggml.pre` names the rule by which text is cut into
-    /// words; those of GPT-2 (also where the file names none), SmolLM and StarCoder (every digit alone), Llama 3 and
-    /// Qwen2 are known.
+    /// words; those of GPT-2, SmolLM and StarCoder (every digit alone), Llama 3 and Qwen2 are known. Where the file names
+    /// none or `default`, it must be one of the architecture `gpt2`: for other models nobody can tell.
     ///
     /// # Errors
     ///
@@ -98,9 +98,15 @@ impl<'f> Metadata<'f> {
     fn byte_level(&self) -> Result<Value> {
         let rule = self.file.string("tokenizer.ggml.pre")?;
         let llama3 = matches!(rule, Some("llama-bpe" | "llama3" | "llama-v3"));
+        let of_gpt2 = self.file.string("general.architecture")? == Some("gpt2");
         // GPT-2's rule comes with the byte level; the others replace it or go before it.
         let (normalizer, before, gpt2) = match rule {
-            None | Some("default" | "gpt-2") => (Value::Null, None, true),
+            Some("gpt-2") => (Value::Null, None, true),
+            None | Some("default") if of_gpt2 => (Value::Null, None, true),
+            None | Some("default") => {
+                let reason = "tokenizer.ggml.pre does not say how text is cut into words";
+                return Err(wrong(self.file, reason));
+            }
             Some("smollm" | "starcoder") => {
                 let digits = json!({"type": "Digits", "individual_digits": true});
                 (Value::Null, Some(digits), true)
