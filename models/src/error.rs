@@ -99,6 +99,16 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// A network's output is NaN or infinite.
+    #[error("the {what} hold {value} at position {index}")]
+    NonFiniteOutput {
+        /// Logits or losses.
+        what: &'static str,
+        /// Position in row-major order.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
     /// The network's kind is not one of those here.
     #[error("{path}: the architecture `{found}` is not supported")]
     UnsupportedArchitecture {

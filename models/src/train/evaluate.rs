@@ -24,7 +24,7 @@ pub struct Evaluation {
 /// # Errors
 ///
 /// [`Error::InvalidInput`] if there are no samples, the batch size is 0, or logits and labels do not fit together;
-/// the errors of `forward`.
+/// [`Error::NonFiniteOutput`] if a logit or a loss is NaN or infinite; the errors of `forward`.
 pub fn evaluate<M: Module>(
     model: &M,
     samples: usize,
@@ -42,9 +42,15 @@ pub fn evaluate<M: Module>(
     for batch in indices.chunks(batch_size) {
         let (logits, labels) = forward(&model, batch)?;
         correct += labels.correct(logits.clone())?;
-        loss += to_f64(labels.cross_entropies(logits, 0.0)?)?
-            .iter()
-            .sum::<f64>();
+        let losses = to_f64(labels.cross_entropies(logits, 0.0)?)?;
+        if let Some(index) = losses.iter().position(|loss| !loss.is_finite()) {
+            return Err(Error::NonFiniteOutput {
+                what: "losses",
+                index,
+                value: losses[index],
+            });
+        }
+        loss += losses.iter().sum::<f64>();
         positions += labels.counted();
     }
     Ok(Evaluation {

@@ -111,18 +111,28 @@ impl Labels {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidInput`] if the logits have another shape or cannot be read.
+    /// [`Error::InvalidInput`] if the logits have another shape or cannot be read; [`Error::NonFiniteOutput`] if one of a
+    /// position that counts is NaN or infinite, minus infinity excepted.
     pub fn correct(&self, logits: Tensor<2>) -> Result<usize> {
         self.check(&logits)?;
         let logits = to_f64(logits)?;
         let rows = logits
             .chunks(self.width)
             .zip(self.classes.iter().zip(&self.counts));
-        let right = rows.filter(|(row, (class, counts))| {
+        let mut correct = 0;
+        for (position, (row, (&class, _))) in rows.enumerate().filter(|(_, (_, (_, c)))| **c) {
+            let wrong = |logit: &f64| logit.is_nan() || *logit == f64::INFINITY;
+            if let Some(index) = row.iter().position(wrong) {
+                return Err(Error::NonFiniteOutput {
+                    what: "logits",
+                    index: position * self.width + index,
+                    value: row[index],
+                });
+            }
             let best = (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best });
-            **counts && best as i64 == **class
-        });
-        Ok(right.count())
+            correct += usize::from(best as i64 == class);
+        }
+        Ok(correct)
     }
 
     fn check<const D: usize>(&self, logits: &Tensor<D>) -> Result<()> {

@@ -148,6 +148,54 @@ fn correct_counts_the_largest_logit_and_the_first_of_equals() {
 }
 
 #[test]
+fn a_network_that_gives_no_numbers_is_not_evaluated() {
+    let device = device();
+    let logits = |value: f32| {
+        let rows = vec![1.0, 3.0, 2.0, 0.0, value, 1.0];
+        Tensor::<2>::from_data(TensorData::new(rows, [2, 3]), &device)
+    };
+    let model = Mlp::new([2, 4, 2], 2, &device.clone().autodiff());
+    let evaluated = |value, labels: [i64; 2]| {
+        let labels = Labels::new(&labels, 3).unwrap();
+        evaluate(&model, 2, 2, |_, _| Ok((logits(value), labels.clone())))
+    };
+    for value in [f32::NAN, f32::INFINITY] {
+        let correct = Labels::new(&[1, 0], 3).unwrap().correct(logits(value));
+        for result in [correct.map(drop), evaluated(value, [1, 0]).map(drop)] {
+            match result {
+                Err(Error::NonFiniteOutput { what, index, .. }) => {
+                    assert_eq!((what, index), ("logits", 4));
+                }
+                other => panic!("{value}: {other:?}"),
+            }
+        }
+        // Where it does not count it is no wrong answer, but no loss can be told.
+        let correct = Labels::new(&[1, -1], 3).unwrap().correct(logits(value));
+        assert_eq!(correct.unwrap(), 1);
+        let result = evaluated(value, [1, -1]);
+        assert!(matches!(
+            result,
+            Err(Error::NonFiniteOutput {
+                what: "losses",
+                index: 1,
+                ..
+            })
+        ));
+    }
+    // A class that cannot be is a number of sorts, unless it is the right one.
+    let found = evaluated(f32::NEG_INFINITY, [1, 2]).unwrap();
+    assert!(found.accuracy == 1.0 && found.loss.is_finite());
+    assert!(matches!(
+        evaluated(f32::NEG_INFINITY, [1, 1]),
+        Err(Error::NonFiniteOutput {
+            what: "losses",
+            index: 1,
+            ..
+        })
+    ));
+}
+
+#[test]
 fn labels_and_shapes_that_do_not_fit_are_refused() {
     let invalid = |result: Result<(), Error>| {
         assert!(
