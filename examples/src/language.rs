@@ -204,6 +204,21 @@ impl Windows {
         Ok((logits, Labels::new(&following, vocabulary)?))
     }
 
+    /// Mean cross entropy of the tokens that follow those of some windows, to train on: that of [`Windows::predict`], by
+    /// the model's own [`CausalLm::loss`]. Panics if there is no such window.
+    ///
+    /// # Errors
+    /// Those of [`CausalLm::loss`].
+    pub fn loss(
+        &self,
+        model: &CausalLm,
+        windows: &[usize],
+    ) -> fire_assay_models::Result<Tensor<1>> {
+        let with_next = |w: &usize| &self.tokens[w * self.length..=(w + 1) * self.length];
+        let sequences: Vec<&[u32]> = windows.iter().map(with_next).collect();
+        model.loss(&TokenBatch::new(&sequences, Side::Right)?, None)
+    }
+
     /// How well a model predicts all windows.
     ///
     /// # Errors
@@ -269,8 +284,7 @@ impl LmTask {
             trainer = trainer.with_checkpoint(file, every);
         }
         let trained = trainer.run(model, self.train.count(), |model, batch| {
-            let (logits, labels) = self.train.predict(model, &batch.indices)?;
-            labels.cross_entropy(logits, 0.0)
+            self.train.loss(model, &batch.indices)
         })?;
         Ok(trained)
     }
@@ -333,6 +347,15 @@ mod tests {
             .unwrap();
         assert!((f64::from(loss) - nll).abs() < 1e-5, "{loss} {nll}");
         assert!(Windows::new(&tokenizer.tokenizer, "a", 7).is_err());
+        // Both losses are one, of windows as long as the context too.
+        let long = "abcdefghij".repeat(200);
+        for length in [7, 256] {
+            let windows = Windows::new(&tokenizer.tokenizer, &long, length).unwrap();
+            let (logits, labels) = windows.predict(&model, &[2, 0]).unwrap();
+            let slow: f32 = labels.cross_entropy(logits, 0.0).unwrap().into_scalar();
+            let fast: f32 = windows.loss(&model, &[2, 0]).unwrap().into_scalar();
+            assert!((slow - fast).abs() < 1e-5, "{slow} {fast}");
+        }
     }
 
     #[test]

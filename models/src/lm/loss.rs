@@ -3,9 +3,9 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::batch::invalid;
+use super::batch::{check_tokens, invalid};
 use super::model::rows;
-use super::{CausalLm, TokenBatch};
+use super::{CausalLm, Side, TokenBatch};
 use crate::Result;
 
 impl CausalLm {
@@ -14,15 +14,16 @@ impl CausalLm {
     ///
     /// The first token of a sequence has nothing before it and does not count, nor does filling. A mask, one entry per
     /// token of every sequence (without filling), says which of the others count; without one, all do. The output layer
-    /// works only on the places that predict a token that counts.
+    /// works only on the places that predict a token that counts. The last token of a sequence is not read, so that it may
+    /// be the one behind a full context.
     ///
     /// # Errors
     ///
     /// Those of [`TokenBatch::validate`], and [`Error::InvalidInput`](crate::Error::InvalidInput) if the mask does not
     /// fit the batch or nothing counts.
     pub fn loss(&self, batch: &TokenBatch, mask: Option<&[Vec<bool>]>) -> Result<Tensor<1>> {
-        let targets = Targets::new(batch, mask)?;
-        let hidden = self.hidden(batch, None)?;
+        let (read, targets) = Targets::new(batch, mask, self.config().vocabulary)?;
+        let hidden = self.hidden(&read, None)?;
         let device = hidden.device();
         let logits = self.output_rows(rows(hidden, &targets.places));
         let sum = cross_entropy(logits, indices(&targets.tokens, &device));
@@ -30,34 +31,56 @@ impl CausalLm {
     }
 }
 
-/// The tokens of a batch that are to be predicted.
+/// Tokens that are to be predicted.
 pub(super) struct Targets {
-    /// Where in `batch * time` each is predicted.
+    /// Where in `batch * time` of what is read each is predicted.
     pub(super) places: Vec<usize>,
     pub(super) tokens: Vec<u32>,
 }
 
 impl Targets {
-    pub(super) fn new(batch: &TokenBatch, mask: Option<&[Vec<bool>]>) -> Result<Self> {
-        let padding = batch.padding();
+    /// The tokens of a batch that count, and what is read to predict them: all sequences but their last tokens.
+    pub(super) fn new(
+        batch: &TokenBatch,
+        mask: Option<&[Vec<bool>]>,
+        vocabulary: usize,
+    ) -> Result<(TokenBatch, Self)> {
         let lengths = || batch.sequences().map(<[u32]>::len);
         if mask.is_some_and(|mask| !mask.iter().map(Vec::len).eq(lengths())) {
             return Err(invalid(
                 "the mask has other lengths than the sequences".to_owned(),
             ));
         }
+        for sequence in batch.sequences() {
+            check_tokens(sequence, vocabulary)?;
+        }
+        let nothing = || invalid("no token to predict".to_owned());
+        let (mut rows, mut read) = (Vec::new(), Vec::new());
+        for (row, sequence) in batch.sequences().enumerate() {
+            if let [all_but_last @ .., _] = sequence
+                && !all_but_last.is_empty()
+            {
+                rows.push((row, sequence));
+                read.push(all_but_last);
+            }
+        }
+        let time = read.iter().map(|read| read.len()).max();
+        let time = time.ok_or_else(nothing)?;
         let (mut places, mut tokens) = (Vec::new(), Vec::new());
-        for (row, (sequence, range)) in batch.sequences().zip(padding.tokens()).enumerate() {
+        for (place, (row, sequence)) in rows.into_iter().enumerate() {
             for t in 1..sequence.len() {
                 if mask.is_none_or(|mask| mask[row][t]) {
-                    places.push(row * padding.time() + range.start + t - 1);
+                    places.push(place * time + t - 1);
                     tokens.push(sequence[t]);
                 }
             }
         }
         match places.is_empty() {
-            true => Err(invalid("no token to predict".to_owned())),
-            false => Ok(Self { places, tokens }),
+            true => Err(nothing()),
+            false => Ok((
+                TokenBatch::new(&read, Side::Right)?,
+                Self { places, tokens },
+            )),
         }
     }
 }

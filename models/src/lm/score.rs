@@ -18,16 +18,17 @@ const MAX_TOKENS: usize = 4096;
 
 impl CausalLm {
     /// Log-probability, in nats, of every token of every sequence given the tokens before it, from the second on: a
-    /// sequence of `n` tokens gives `n - 1` values.
+    /// sequence of `n` tokens gives `n - 1` values. Its last token is not read, so that it may be the one behind a full
+    /// context.
     ///
     /// # Errors
     ///
     /// Those of [`TokenBatch::validate`], and [`Error::InvalidInput`](crate::Error::InvalidInput) if no sequence has a
     /// second token.
     pub fn token_log_probabilities(&self, batch: &TokenBatch) -> Result<Vec<Vec<f32>>> {
-        let targets = Targets::new(batch, None)?;
+        let (read, targets) = Targets::new(batch, None, self.config().vocabulary)?;
         let model = self.valid();
-        let hidden = model.hidden(batch, None)?;
+        let hidden = model.hidden(&read, None)?;
         let mut values = model.log_probabilities_at(hidden, &targets)?.into_iter();
         let sequences = batch.sequences();
         Ok(sequences

@@ -65,6 +65,11 @@ fn contexts_have_an_end() {
                 .score(&TokenBatch::single(&tokens[..60]).unwrap(), &[1; 5], true)
                 .is_ok()
         );
+        // The last token is predicted and not read.
+        let nll = |tokens: &[u32]| model.mean_nll(&TokenBatch::single(tokens).unwrap());
+        let loss = |tokens: &[u32]| model.loss(&TokenBatch::single(tokens).unwrap(), None);
+        assert!(nll(&tokens).is_ok() && loss(&tokens).is_ok());
+        assert!(is_invalid(nll(&[1; 66])) && is_invalid(loss(&[1; 66])));
         let mut cache = KvCache::new(model.config());
         model
             .hidden(
