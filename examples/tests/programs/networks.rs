@@ -178,6 +178,43 @@ fn a_killed_training_goes_on_to_the_same_weights() {
 }
 
 #[test]
+fn a_training_is_resumed_on_the_same_data_alone() {
+    let scratch = Scratch::new();
+    scratch.write_idx("idx");
+    let images = "--steps 2 --batch 10 --json --checkpoint images --data idx:idx";
+    let text = fire_assay_datasets::embedded::english().text;
+    scratch.write("text.txt", text.as_bytes());
+    let language = "--lm nano --steps 2 --json --checkpoint text --text text.txt";
+    for (line, files) in [
+        (
+            images,
+            &[
+                "idx/train-images-idx3-ubyte",
+                "idx/train-labels-idx1-ubyte",
+                "idx/t10k-images-idx3-ubyte",
+            ][..],
+        ),
+        (language, &["text.txt"]),
+    ] {
+        object(&scratch.train(line));
+        let resumed = format!("{line} --resume");
+        object(&scratch.train(&resumed));
+        for file in files {
+            // The last byte is a pixel, a label, or the end of what is held out of the text.
+            let whole = fs::read(scratch.path(file)).unwrap();
+            let (last, others) = whole.split_last().unwrap();
+            scratch.write(file, &[others, &[last ^ 1]].concat());
+            refused(&scratch.train(&resumed), 1, &["training-state", "label"]);
+            scratch.write(file, &whole);
+        }
+    }
+    // The same images in another place are the same.
+    fs::rename(scratch.path("idx"), scratch.path("moved")).unwrap();
+    let moved = images.replace("idx:idx", "idx:moved --resume");
+    object(&scratch.train(&moved));
+}
+
+#[test]
 fn a_language_model_is_trained_saved_and_used() {
     let scratch = Scratch::new();
     let result = object(&scratch.train("--lm nano --steps 25 --json --out out"));

@@ -5,10 +5,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Result;
-use fire_assay_datasets::images::{self, FolderConfig, ImageFolder, ImageSet, TrainTest, idx};
+use fire_assay_datasets::images::{
+    self, FolderConfig, ImageFolder, ImageSet, ImageShape, TrainTest, idx,
+};
 use fire_assay_datasets::{Error, Kit, embedded};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+
+use crate::fingerprint::fingerprint;
 
 /// The value of `--data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,33 @@ impl fmt::Display for ImageSource {
 
 const WANTED: &str =
     "expected embedded, fashion-mnist, mnist, idx:FOLDER, folder:PATH or cifar10-folder:PATH";
+
+impl Images {
+    /// A hash of all that a training sees of them.
+    pub(crate) fn fingerprint(&self) -> String {
+        let TrainTest { train, test } = &self.data;
+        let ImageShape {
+            channels,
+            height,
+            width,
+        } = train.shape();
+        let shape = [channels, height, width].map(|size| (size as u64).to_le_bytes());
+        let labels = |set: &ImageSet| -> Vec<u8> {
+            let labels = set.labels().iter();
+            labels.flat_map(|label| label.to_le_bytes()).collect()
+        };
+        let (train_labels, test_labels) = (labels(train), labels(test));
+        let parts: [&[u8]; 5] = [
+            shape.as_flattened(),
+            train.pixels(),
+            &train_labels,
+            test.pixels(),
+            &test_labels,
+        ];
+        let names = train.classes().iter().map(String::as_bytes);
+        fingerprint(parts.into_iter().chain(names))
+    }
+}
 
 impl ImageSource {
     /// Reads the images; with `per_class`, only the first so many training images of each class. What has no test

@@ -10,6 +10,7 @@ use fire_assay_examples::{CommonArgs, Report};
 use fire_assay_models::train::Length;
 use serde::Serialize;
 
+use crate::fingerprint::fingerprint;
 use crate::settings::Settings;
 use crate::show::{self, Row};
 use crate::text::TextSource;
@@ -65,8 +66,9 @@ pub(crate) fn run(
     ));
     let mut config = task.size.training(Length::Epochs(10), common.seed);
     config.label = format!(
-        "{size} language model on {} tokens in windows of {window}",
-        lm.train.tokens()
+        "{size} language model in windows of {window} on {} tokens of a text with the hash {}",
+        lm.train.tokens(),
+        fingerprint([text.as_bytes()]),
     );
     settings.apply(&mut config);
     let start = Instant::now();

@@ -1,6 +1,7 @@
 //! Trains a network: an image classifier, or a small language model with its tokenizer.
 
 mod data;
+mod fingerprint;
 mod language;
 mod settings;
 mod show;

@@ -69,7 +69,9 @@ pub(crate) fn run(
     common: &CommonArgs,
     report: &Report,
 ) -> Result<Outcome> {
-    let Images { data, notes } = task.data.read(task.per_class, common.seed)?;
+    let images = task.data.read(task.per_class, common.seed)?;
+    let fingerprint = images.fingerprint();
+    let Images { data, notes } = images;
     for note in notes {
         report.say(note);
     }
@@ -94,12 +96,11 @@ pub(crate) fn run(
     let mut config = usual(task.net);
     config.seed = common.seed;
     config.label = format!(
-        "{} of width {} on {} images of {:?}, augmentation {:?}",
+        "{} of width {}, augmentation {:?}, on {} images with the hash {fingerprint}",
         task.net,
         task.width,
+        task.augment,
         data.train.len(),
-        task.data,
-        task.augment
     );
     settings.apply(&mut config);
     let start = Instant::now();
