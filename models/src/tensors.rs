@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::{Map, Value, json};
 
 use crate::{Error, Result};
 
@@ -69,6 +70,9 @@ struct Shard {
     data: u64,
     header: Metadata,
 }
+
+/// The entry of a safetensors header that is not about a tensor.
+const METADATA: &str = "__metadata__";
 
 /// A safetensors header may be this long at most, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
@@ -445,8 +449,8 @@ impl Shard {
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; [`Error::Parse`] if two tensors share a name; [`Error::NonFinite`] if a value is NaN or infinite, for
-/// such a file could not be read back.
+/// [`Error::Io`]; [`Error::Parse`] if two tensors share a name or one is called `__metadata__`; [`Error::NonFinite`] if
+/// a value is NaN or infinite, for such a file could not be read back.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     tensors: &[(String, HostTensor)],
@@ -458,25 +462,34 @@ pub fn write_safetensors(
         format: "safetensors",
         reason,
     };
+    let mut sorted = BTreeMap::new();
     for (name, tensor) in tensors {
         check_finite(path, name, &tensor.values)?;
-    }
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(_, tensor)| tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect())
-        .collect();
-    let mut views = BTreeMap::new();
-    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
-        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)
-            .map_err(|error| wrong(error.to_string()))?;
-        if views.insert(name.as_str(), view).is_some() {
-            return Err(wrong(format!("two tensors are called `{name}`")));
+        if sorted.insert(name.as_str(), tensor).is_some() || name == METADATA {
+            return Err(wrong(format!("a second entry `{name}`")));
         }
     }
-    let metadata = metadata.iter().map(|(k, v)| (k.to_string(), v.to_string()));
-    let serialised = safetensors::serialize(views, Some(metadata.collect()))
-        .map_err(|error| wrong(error.to_string()))?;
-    write_whole(path, serialised)
+    // The crate `safetensors` would write the metadata in the order of a hash table, another one each time.
+    let mut header = Map::new();
+    header.insert(METADATA.to_owned(), metadata.iter().copied().collect());
+    let mut end = 0;
+    for (name, tensor) in &sorted {
+        let start = end;
+        end += size_of_val(tensor.values());
+        header.insert(
+            name.to_string(),
+            json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [start, end] }),
+        );
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut bytes = Vec::with_capacity(8 + header.len() + end);
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header);
+    for tensor in sorted.values() {
+        bytes.extend(tensor.values.iter().flat_map(|value| value.to_le_bytes()));
+    }
+    write_whole(path, bytes)
 }
 
 /// Writes a file beside its place and moves it there, so that at any time the old contents or the new ones are whole.

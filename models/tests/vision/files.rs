@@ -143,6 +143,30 @@ fn files_have_the_permissions_of_any_new_file() {
 }
 
 #[test]
+fn the_same_contents_are_the_same_bytes() {
+    let one = HostTensor::new([1], vec![0.5]).unwrap();
+    let tensors = ["b", "a"].map(|name| (name.to_owned(), one.clone()));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let written = || {
+        let entries = [("x", "1"), ("w", "2"), ("z", "3"), ("y", "\"4\"")];
+        write_safetensors(&path, &tensors, &entries).unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    let first = written();
+    assert!((0..8).all(|_| written() == first));
+    let file = safetensors::SafeTensors::deserialize(&first).unwrap();
+    assert_eq!(file.len(), 2);
+    let (_, header) = safetensors::SafeTensors::read_metadata(&first).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["y"], "\"4\"");
+    let metadata = [("__metadata__".to_owned(), one.clone())];
+    for wrong in [&[tensors[0].clone(), tensors[0].clone()][..], &metadata] {
+        let result = write_safetensors(&path, wrong, &[]);
+        assert!(matches!(result, Err(Error::Parse { .. })), "{result:?}");
+    }
+}
+
+#[test]
 fn what_could_not_be_read_back_is_not_written() {
     let network = Network::new(cnn(), 1, &device()).unwrap();
     let folder = tempfile::tempdir().unwrap();
