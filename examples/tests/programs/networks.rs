@@ -1,10 +1,16 @@
 //! The programs `train` and `lm`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use burn::tensor::{Device, Tensor, TensorData};
+use fire_assay_datasets::embedded;
+use fire_assay_datasets::images::ChannelStatistics;
+use fire_assay_models::tensors::Safetensors;
+use fire_assay_models::train::Labels;
+use fire_assay_models::vision::{Classifier, Mode, Network};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -114,12 +120,37 @@ fn a_classifier_is_trained_on_embedded_images_and_saved() {
         let svg = fs::read_to_string(scratch.path("out").join(plot)).unwrap();
         assert!(svg.contains("<svg"));
     }
-    assert!(scratch.path("out/network.safetensors").is_file());
+    assert_eq!(
+        accuracy_of(&scratch.path("out/network.safetensors")),
+        number(&result["accuracy"])
+    );
 
     let again = object(&scratch.train("--per-class 60 --epochs 3 --json"));
     assert_eq!(again["results"], result["results"]);
     let other = object(&scratch.train("--per-class 60 --epochs 3 --json --seed 1"));
     assert_ne!(other["results"], result["results"]);
+}
+
+/// The accuracy of a saved network on the embedded test images, by what its file says alone.
+fn accuracy_of(path: &Path) -> f64 {
+    let device = Device::flex();
+    let file = Safetensors::open(path).unwrap();
+    let entry = |key: &str| serde_json::from_str::<Value>(file.metadata(key).unwrap()).unwrap();
+    let numbers = |key: &str| serde_json::from_value::<Vec<f64>>(entry(key)).unwrap();
+    let statistics = ChannelStatistics {
+        mean: numbers("mean"),
+        deviation: numbers("deviation"),
+    };
+    let test = embedded::fashion_mnist().test;
+    assert_eq!(entry("classes"), serde_json::json!(test.classes()));
+    let all: Vec<usize> = (0..test.len()).collect();
+    let values = test.normalised(&all, &statistics);
+    let images = Tensor::from_data(TensorData::new(values, [test.len(), 1, 28, 28]), &device);
+    let network = Network::load(path, &device).unwrap();
+    let logits = network.logits(images, Mode::Eval).unwrap();
+    let labels: Vec<i64> = test.labels().iter().map(|&label| label.into()).collect();
+    let labels = Labels::new(&labels, test.classes().len()).unwrap();
+    labels.correct(logits).unwrap() as f64 / test.len() as f64
 }
 
 #[test]
@@ -182,7 +213,7 @@ fn a_training_is_resumed_on_the_same_data_alone() {
     let scratch = Scratch::new();
     scratch.write_idx("idx");
     let images = "--steps 2 --batch 10 --json --checkpoint images --data idx:idx";
-    let text = fire_assay_datasets::embedded::english().text;
+    let text = embedded::english().text;
     scratch.write("text.txt", text.as_bytes());
     let language = "--lm nano --steps 2 --json --checkpoint text --text text.txt";
     for (line, files) in [

@@ -21,7 +21,23 @@ impl Network {
     /// Those of [`write_safetensors`] and [`Parameters::to_host`], and [`Error::Parse`] for a negative variance: what is
     /// written can be read.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with(path, &[])
+    }
+
+    /// As [`Network::save`], with more entries of the file's metadata, such as the names of the classes. They are there
+    /// for [`Safetensors::metadata`], or any other reader of the format.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Network::save`], and [`Error::InvalidInput`] for an entry of the name `network`, where the
+    /// configuration is.
+    pub fn save_with(&self, path: impl AsRef<Path>, entries: &[(&str, &str)]) -> Result<()> {
         let path = path.as_ref();
+        if entries.iter().any(|(key, _)| *key == CONFIG) {
+            return Err(Error::InvalidInput {
+                reason: format!("the entry `{CONFIG}` is the configuration's"),
+            });
+        }
         let config = serde_json::to_string(self.config()).map_err(|error| Error::Parse {
             path: path.to_owned(),
             format: "network configuration",
@@ -31,7 +47,9 @@ impl Network {
         for (name, tensor) in &tensors {
             check_variance(path, name, tensor)?;
         }
-        write_safetensors(path, &tensors, &[(CONFIG, &config)])
+        let mut all = vec![(CONFIG, config.as_str())];
+        all.extend(entries);
+        write_safetensors(path, &tensors, &all)
     }
 
     /// Reads a network that [`Network::save`] wrote.

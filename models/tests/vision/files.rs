@@ -2,7 +2,7 @@
 
 use fire_assay_models::Error;
 use fire_assay_models::parameters::Parameters;
-use fire_assay_models::tensors::{HostTensor, write_safetensors};
+use fire_assay_models::tensors::{HostTensor, Safetensors, write_safetensors};
 use fire_assay_models::vision::*;
 use safetensors::tensor::{Dtype, TensorView};
 
@@ -123,6 +123,19 @@ fn a_value_that_is_no_number_or_a_negative_variance_is_refused() {
         read_with("bn1.running_var", -1.0),
         Err(Error::Parse { .. })
     ));
+}
+
+#[test]
+fn a_file_keeps_what_else_is_to_be_known() {
+    let network = Network::new(cnn(), 1, &device()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    network.save_with(&path, &[("classes", "a, b")]).unwrap();
+    assert!(Network::load(&path, &device()).is_ok());
+    let file = Safetensors::open(&path).unwrap();
+    assert_eq!(file.metadata("classes"), Some("a, b"));
+    let result = network.save_with(&path, &[("network", "none")]);
+    assert!(matches!(result, Err(Error::InvalidInput { .. })));
 }
 
 /// Others may read what is written, as far as they may read any file that the user writes.

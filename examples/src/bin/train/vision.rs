@@ -1,6 +1,7 @@
 //! Trains an image classifier.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -114,7 +115,7 @@ pub(crate) fn run(
     let title = format!("{} on {}", task.net, task.data);
     show::show(&title, &rows, &history, common, report)?;
     if let Some(path) = common.out_file("network.safetensors")? {
-        network.save(&path)?;
+        save(&network, &path, &pixels, &data)?;
         report.say(format!("wrote {}", path.display()));
     }
     report.say(format!(
@@ -134,6 +135,20 @@ pub(crate) fn run(
         accuracy: found.accuracy,
         results: rows,
     })
+}
+
+/// Writes the network with what it takes to use it: how bytes become its input, and what its classes are called.
+fn save(network: &Network, path: &Path, pixels: &Pixels, data: &TrainTest) -> Result<()> {
+    let ChannelStatistics { mean, .. } = &pixels.statistics;
+    let deviation: Vec<f64> = (0..mean.len()).map(|c| pixels.deviation(c)).collect();
+    let entries = [
+        ("mean", serde_json::to_string(mean)?),
+        ("deviation", serde_json::to_string(&deviation)?),
+        ("classes", serde_json::to_string(data.train.classes())?),
+    ];
+    let entries: Vec<(&str, &str)> = entries.iter().map(|(key, v)| (*key, v.as_str())).collect();
+    network.save_with(path, &entries)?;
+    Ok(())
 }
 
 /// How a network is usually trained.
@@ -244,9 +259,13 @@ impl Pixels {
 
     /// What a byte of 0 becomes.
     fn black(&self, channel: usize) -> f32 {
+        (-self.statistics.mean[channel] / self.deviation(channel)) as f32
+    }
+
+    /// What a channel is divided by.
+    fn deviation(&self, channel: usize) -> f64 {
         let deviation = self.statistics.deviation[channel];
-        let deviation = if deviation > 0.0 { deviation } else { 1.0 };
-        (-self.statistics.mean[channel] / deviation) as f32
+        if deviation > 0.0 { deviation } else { 1.0 }
     }
 
     fn evaluate(
