@@ -412,7 +412,11 @@ impl Shard {
             end = end.max(stop as u64);
         }
         match data.checked_add(end) {
-            Some(needed) if needed <= size => {}
+            Some(needed) if needed == size => {}
+            Some(needed) if needed < size => {
+                let left = size - needed;
+                return Err(wrong(format!("{left} bytes behind the last tensor")));
+            }
             needed => return Err(truncated(needed.unwrap_or(u64::MAX), size)),
         }
         Ok(Self {

@@ -352,6 +352,14 @@ fn bad_models_are_named() {
         &["mamba"],
     );
     refused(&damage("words", "tokenizer.json", b"{"), 1, &["tokenizer"]);
+    let mut more: Value = serde_json::from_slice(&whole("tokenizer.json")).unwrap();
+    let tokens = more["added_tokens"].as_array_mut().unwrap();
+    let mut token = tokens[0].clone();
+    token["id"] = 512.into();
+    token["content"] = "<|more|>".into();
+    tokens.push(token);
+    let output = damage("more", "tokenizer.json", more.to_string().as_bytes());
+    refused(&output, 1, &["tokenizer.json", "513", "512"]);
     refused(&scratch.lm("--chat"), 2, &["--prompt"]);
     let chat = scratch.lm("--model out/model --chat --prompt a --json");
     refused(&chat, 1, &["chat template"]);

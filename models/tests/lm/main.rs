@@ -11,6 +11,7 @@ mod configs;
 mod consistency;
 mod gradients;
 mod reference;
+mod safetensors_files;
 
 use std::path::{Path, PathBuf};
 
