@@ -131,6 +131,30 @@ impl CausalLm {
         Ok(self.output_rows(rows(hidden, &last)))
     }
 
+    /// Logits of the tokens that follow chosen ones, `[places, vocabulary]`: the output layer works on nothing else. A
+    /// place is the number of a sequence and that of a token in it; filling is not counted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenBatch::validate`], and [`Error::InvalidInput`](crate::Error::InvalidInput) if there is no place or
+    /// one lies outside of the batch.
+    pub fn logits_at(&self, batch: &TokenBatch, places: &[(usize, usize)]) -> Result<Tensor<2>> {
+        let padding = batch.padding();
+        let number = |&(row, t): &(usize, usize)| {
+            let tokens = padding.tokens().get(row)?;
+            (t < tokens.len()).then(|| row * padding.time() + tokens.start + t)
+        };
+        let numbers: Option<Vec<usize>> = places.iter().map(number).collect();
+        let Some(numbers) = numbers.filter(|numbers| !numbers.is_empty()) else {
+            return Err(invalid(format!(
+                "the places {places:?} in {} sequences",
+                padding.batch()
+            )));
+        };
+        let hidden = self.hidden(batch, None)?;
+        Ok(self.output_rows(rows(hidden, &numbers)))
+    }
+
     /// What the output layer gets, `[batch, time, width]`. With a cache, the batch continues what the cache holds and is
     /// added to it; the context then holds both.
     ///

@@ -172,6 +172,32 @@ fn scores_are_sums_of_token_log_probabilities() {
 }
 
 #[test]
+fn logits_at_places_are_those_of_all() {
+    for name in FAMILIES {
+        let model = load(name);
+        let sequences = [sequence(9, 64, 31), sequence(5, 64, 32)];
+        let places = [(1, 4), (0, 0), (0, 8), (1, 4)];
+        let expected: Vec<f32> = places
+            .iter()
+            .flat_map(|&(row, t)| {
+                let all = alone(&model, &sequences[row]);
+                let vocabulary = model.config().vocabulary;
+                all[t * vocabulary..][..vocabulary].to_vec()
+            })
+            .collect();
+        for side in [Side::Left, Side::Right] {
+            let batch = TokenBatch::new(&sequences, side).unwrap();
+            let found = model.logits_at(&batch, &places).unwrap();
+            assert_eq!(found.dims(), [4, model.config().vocabulary]);
+            assert_close(&values(&found), &expected, 1e-4);
+            for wrong in [&[][..], &[(2, 0)], &[(0, 9)], &[(0, 1), (1, 5)]] {
+                assert!(model.logits_at(&batch, wrong).is_err(), "{wrong:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_loss_counts_what_the_mask_names() {
     let model = random(3);
     let sequences = [sequence(9, 512, 15), sequence(5, 512, 16)];
