@@ -87,6 +87,7 @@ pub use config::{Activation, Architecture, LmConfig, Norm, Positions, RopeScalin
 pub use layers::{FeedForward, NormLayer};
 pub use memory::MemoryPlan;
 pub use model::CausalLm;
+pub use score::Score;
 
 pub use chat::{ChatMessage, ChatOptions, ChatTemplate};
 pub use generate::{GenerateOptions, Generation, Generator, Stop};

@@ -85,11 +85,16 @@ impl Targets {
     }
 }
 
-/// Log-probabilities of one token per row of logits `[n, vocabulary]`: `[n, 1]`, outside of any autodiff graph.
+/// For one token per row of logits `[n, vocabulary]` its log-probability, and its logit less the largest: `[n, 2]`,
+/// outside of any autodiff graph.
 pub(super) fn log_probabilities(logits: Tensor<2>, tokens: Tensor<1, Int>) -> Tensor<2> {
     let logits = logits.inner();
     let probabilities = softmax(logits.clone(), 1);
-    log_chosen(logits, &probabilities, tokens.unsqueeze_dim(1))
+    let relative = relative_to_best(logits, tokens.unsqueeze_dim(1));
+    Tensor::cat(
+        vec![relative.clone() + log_best(probabilities), relative],
+        1,
+    )
 }
 
 /// The sum of minus the log-probabilities of one token per row of logits `[n, vocabulary]`.
@@ -100,9 +105,9 @@ pub(super) fn cross_entropy(logits: Tensor<2>, tokens: Tensor<1, Int>) -> Tensor
     let plain = logits.clone().inner();
     let tokens: Tensor<2, Int> = tokens.inner().unsqueeze_dim(1);
     let probabilities = softmax(plain.clone(), 1);
-    let value = log_chosen(plain, &probabilities, tokens.clone())
-        .sum()
-        .neg();
+    // The probability of a token may be too small for 32 bits, that of the likeliest never is.
+    let chosen = relative_to_best(plain, tokens.clone()) + log_best(probabilities.clone());
+    let value = chosen.sum().neg();
     if !logits.is_autodiff() {
         return value;
     }
@@ -113,11 +118,14 @@ pub(super) fn cross_entropy(logits: Tensor<2>, tokens: Tensor<1, Int>) -> Tensor
     value.autodiff() + slope.clone() - slope.detach()
 }
 
-/// Log-probabilities of the chosen tokens `[n, 1]`. Their probability may be too small for 32 bits, that of the likeliest
-/// token never is; so the normaliser is taken from the latter.
-fn log_chosen(logits: Tensor<2>, probabilities: &Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<2> {
-    let best = probabilities.clone().max_dim(1).log();
-    logits.clone().gather(1, tokens) - logits.max_dim(1) + best
+/// The logits of the chosen tokens less the largest of their rows, `[n, 1]`.
+fn relative_to_best(logits: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<2> {
+    logits.clone().gather(1, tokens) - logits.max_dim(1)
+}
+
+/// The log-probability of the likeliest token of every row, `[n, 1]`.
+fn log_best(probabilities: Tensor<2>) -> Tensor<2> {
+    probabilities.max_dim(1).log()
 }
 
 /// Token numbers on a device.

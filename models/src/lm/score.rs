@@ -16,6 +16,27 @@ const MAX_LOGITS: usize = 1 << 24;
 /// Tokens that are read at once when prompts are scored, at most (but always one prompt).
 const MAX_TOKENS: usize = 4096;
 
+/// How probable a continuation is, token by token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Score {
+    /// Log-probability, in nats, of every token given the prompt and the tokens before it.
+    pub log_probabilities: Vec<f32>,
+    /// Whether no other token is more probable anywhere: choosing greedily, the model writes this continuation.
+    pub greedy: bool,
+}
+
+impl Score {
+    /// Log-probability of the whole continuation, in nats.
+    pub fn sum(&self) -> f64 {
+        self.log_probabilities.iter().map(|&v| f64::from(v)).sum()
+    }
+
+    /// The same by its number of tokens.
+    pub fn mean(&self) -> f64 {
+        self.sum() / self.log_probabilities.len() as f64
+    }
+}
+
 impl CausalLm {
     /// Log-probability, in nats, of every token of every sequence given the tokens before it, from the second on: a
     /// sequence of `n` tokens gives `n - 1` values. Its last token is not read, so that it may be the one behind a full
@@ -30,10 +51,11 @@ impl CausalLm {
         let model = self.valid();
         let hidden = model.hidden(&read, None)?;
         let mut values = model.log_probabilities_at(hidden, &targets)?.into_iter();
-        let sequences = batch.sequences();
-        Ok(sequences
-            .map(|s| values.by_ref().take(s.len() - 1).collect())
-            .collect())
+        let mut next = |count| -> Vec<f32> {
+            let next = values.by_ref().take(count);
+            next.map(|(value, _)| value).collect()
+        };
+        Ok(batch.sequences().map(|s| next(s.len() - 1)).collect())
     }
 
     /// Mean negative log-probability, in nats per token, over all tokens that
@@ -49,13 +71,24 @@ impl CausalLm {
     }
 
     /// Log-probability, in nats, of one continuation after every prompt: the sum over the continuation's tokens if `sum`,
-    /// else their mean. What all prompts begin with is read once.
+    /// else their mean.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`score_tokens`](Self::score_tokens).
+    pub fn score(&self, prompts: &TokenBatch, continuation: &[u32], sum: bool) -> Result<Vec<f32>> {
+        let scores = self.score_tokens(prompts, continuation)?.into_iter();
+        let one = |score: Score| if sum { score.sum() } else { score.mean() };
+        Ok(scores.map(|score| one(score) as f32).collect())
+    }
+
+    /// How probable one continuation is after every prompt, token by token. What all prompts begin with is read once.
     ///
     /// # Errors
     ///
     /// Those of [`TokenBatch::validate`], and [`Error::InvalidInput`](crate::Error::InvalidInput) if the continuation is
     /// empty or a prompt with it exceeds the context.
-    pub fn score(&self, prompts: &TokenBatch, continuation: &[u32], sum: bool) -> Result<Vec<f32>> {
+    pub fn score_tokens(&self, prompts: &TokenBatch, continuation: &[u32]) -> Result<Vec<Score>> {
         prompts.validate(self.config())?;
         check_tokens(continuation, self.config().vocabulary)?;
         let Some((_, all_but_last)) = continuation.split_last() else {
@@ -98,17 +131,21 @@ impl CausalLm {
                 tokens: continuation.repeat(prompts.len()),
             };
             let values = model.log_probabilities_at(hidden, &targets)?;
-            scores.extend(values.chunks_exact(continuation.len()).map(|values| {
-                let total: f64 = values.iter().map(|&value| f64::from(value)).sum();
-                let count = if sum { 1.0 } else { values.len() as f64 };
-                (total / count) as f32
+            scores.extend(values.chunks_exact(continuation.len()).map(|tokens| Score {
+                log_probabilities: tokens.iter().map(|&(value, _)| value).collect(),
+                greedy: tokens.iter().all(|&(_, best)| best),
             }));
             span.record("position", scores.len() as u64);
         }
         Ok(scores)
     }
 
-    fn log_probabilities_at(&self, hidden: Tensor<3>, targets: &Targets) -> Result<Vec<f32>> {
+    /// Log-probability of every target, and whether no other token is more probable there.
+    fn log_probabilities_at(
+        &self,
+        hidden: Tensor<3>,
+        targets: &Targets,
+    ) -> Result<Vec<(f32, bool)>> {
         let device = hidden.device();
         let at_once = (MAX_LOGITS / self.config().vocabulary).max(1);
         let mut values = Vec::with_capacity(targets.tokens.len());
@@ -119,7 +156,13 @@ impl CausalLm {
         for (places, tokens) in chunks {
             let logits = self.output_rows(rows(hidden.clone(), places));
             let chosen = log_probabilities(logits, indices(tokens, &device));
-            values.extend(HostTensor::from_tensor(&chosen)?.into_values());
+            let chosen = HostTensor::from_tensor(&chosen)?;
+            let (pairs, _) = chosen.values().as_chunks::<2>();
+            values.extend(
+                pairs
+                    .iter()
+                    .map(|&[value, relative]| (value, relative >= 0.0)),
+            );
         }
         Ok(values)
     }

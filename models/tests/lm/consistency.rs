@@ -162,11 +162,45 @@ fn scores_are_sums_of_token_log_probabilities() {
                 })
                 .collect();
             assert_close(&sums, &expected, 1e-4);
+            let scores = model.score_tokens(&batch, &continuation).unwrap();
+            for (score, prompt) in scores.iter().zip(&prompts) {
+                let whole = [&prompt[..], &continuation].concat();
+                let whole = TokenBatch::single(&whole).unwrap();
+                let values = model.token_log_probabilities(&whole).unwrap();
+                let values = &values[0][prompt.len() - 1..];
+                assert_close(&score.log_probabilities, values, 1e-4);
+            }
             assert_close(
                 &means,
                 &expected.iter().map(|x| x / 4.0).collect::<Vec<_>>(),
                 1e-4,
             );
+        }
+    }
+}
+
+#[test]
+fn what_a_model_writes_is_greedy_and_nothing_else() {
+    for name in FAMILIES {
+        let model = load(name);
+        let vocabulary = model.config().vocabulary as u32;
+        let prompt = sequence(7, 64, 21);
+        let mut written = Vec::new();
+        for _ in 0..4 {
+            let text = [&prompt[..], &written].concat();
+            let next = model.next_logits(&TokenBatch::single(&text).unwrap(), None);
+            let logits = values(&next.unwrap());
+            let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+            written.push(best.unwrap() as u32);
+        }
+        let prompts = TokenBatch::single(&prompt).unwrap();
+        let greedy =
+            |continuation: &[u32]| model.score_tokens(&prompts, continuation).unwrap()[0].greedy;
+        assert!(greedy(&written), "{name}");
+        for place in 0..4 {
+            let mut other = written.clone();
+            other[place] = (other[place] + 1) % vocabulary;
+            assert!(!greedy(&other), "{name}");
         }
     }
 }
