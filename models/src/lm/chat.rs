@@ -25,8 +25,8 @@ const FUEL: u64 = 2_000_000;
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     source: String,
-    bos: Option<String>,
-    eos: Option<String>,
+    /// The spelling of special tokens, by the names of their variables.
+    special: BTreeMap<String, String>,
 }
 
 /// Somebody's turn in a chat.
@@ -99,7 +99,7 @@ impl ChatOptions {
 }
 
 impl ChatTemplate {
-    /// A template, without the variables `bos_token` and `eos_token`.
+    /// A template, without variables for special tokens.
     ///
     /// # Errors
     ///
@@ -111,14 +111,20 @@ impl ChatTemplate {
             .map_err(|error| wrong(&error))?;
         Ok(Self {
             source,
-            bos: None,
-            eos: None,
+            special: BTreeMap::new(),
         })
     }
 
-    /// With the spelling of the tokens that begin and end a text, as `bos_token` and `eos_token`.
-    pub fn with_special(self, bos: Option<String>, eos: Option<String>) -> Self {
-        Self { bos, eos, ..self }
+    /// With the spelling of special tokens, by the names that templates have for them: `bos_token` and `eos_token`, which
+    /// begin and end a text, `unk_token`, `pad_token` and so on.
+    pub fn with_special<N: Into<String>, S: Into<String>>(
+        mut self,
+        tokens: impl IntoIterator<Item = (N, S)>,
+    ) -> Self {
+        let tokens = tokens.into_iter();
+        self.special
+            .extend(tokens.map(|(name, spelling)| (name.into(), spelling.into())));
+        self
     }
 
     /// The template's text.
@@ -142,10 +148,8 @@ impl ChatTemplate {
             "add_generation_prompt",
             options.add_generation_prompt.into(),
         );
-        for (name, token) in [("bos_token", &self.bos), ("eos_token", &self.eos)] {
-            if let Some(token) = token {
-                variables.insert(name, token.as_str().into());
-            }
+        for (name, token) in &self.special {
+            variables.insert(name, token.as_str().into());
         }
         let environment = environment(options.now)?;
         environment

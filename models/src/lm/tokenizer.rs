@@ -32,13 +32,16 @@ pub struct LmTokenizer {
 struct Settings {
     bos: Option<u32>,
     eos: Vec<u32>,
+    /// The spelling of special tokens, by the names that templates have for them.
+    special: Vec<(&'static str, String)>,
     template: Option<String>,
 }
 
 impl LmTokenizer {
     /// Reads a `tokenizer.json`, or a folder with one. The files beside it give the rest, where they are there:
-    /// `tokenizer_config.json` and `special_tokens_map.json` the tokens that begin and end a text, and the former or
-    /// `chat_template.jinja` the chat template; `generation_config.json` more tokens that end a text.
+    /// `tokenizer_config.json` and `special_tokens_map.json` the tokens that begin and end a text, and others that a chat
+    /// template may name; the former or `chat_template.jinja` the template; `generation_config.json` more tokens that end
+    /// a text.
     ///
     /// Truncation and padding that the file asks for are switched off: a text is never cut silently.
     ///
@@ -210,13 +213,9 @@ impl LmTokenizer {
     fn apply(&mut self, settings: Settings) -> Result<()> {
         self.bos = settings.bos;
         self.eos = settings.eos;
-        let spelling = |token: Option<u32>| token.and_then(|token| self.token(token));
         self.template = match settings.template {
             None => None,
-            Some(source) => Some(
-                ChatTemplate::new(source)?
-                    .with_special(spelling(self.bos), spelling(self.eos.first().copied())),
-            ),
+            Some(source) => Some(ChatTemplate::new(source)?.with_special(settings.special)),
         };
         Ok(())
     }

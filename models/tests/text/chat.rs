@@ -21,11 +21,12 @@ fn reason<T>(result: Result<T>) -> String {
 #[test]
 fn chats_are_those_of_transformers() {
     let reference = json("chat/transformers.json");
-    let special = |name: &str| reference[name].as_str().map(str::to_owned);
+    let special = ["bos", "eos"].map(|name| (format!("{name}_token"), &reference[name]));
+    let special = special.map(|(name, token)| (name, token.as_str().unwrap()));
     for case in reference["cases"].as_array().unwrap() {
         let template = ChatTemplate::new(case["template"].as_str().unwrap())
             .unwrap()
-            .with_special(special("bos"), special("eos"));
+            .with_special(special.clone());
         let messages: Vec<ChatMessage> = serde_json::from_value(case["messages"].clone()).unwrap();
         // Written by hand, because the order of the keys counts.
         let extra =

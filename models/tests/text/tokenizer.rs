@@ -475,6 +475,21 @@ fn settings_come_from_the_files_beside() {
     write("chat_template.jinja", "from a file");
     assert_eq!(render(&open().unwrap()), "from a file");
 
+    // Templates know the tokens by the names that the files give them, whether or not they are in the vocabulary. The end
+    // that only generation knows is not one of them.
+    write(
+        "special_tokens_map.json",
+        r#"{"bos_token": {"content": "<|im_start|>"}, "unk_token": "?", "pad_token": "a"}"#,
+    );
+    write("tokenizer_config.json", r#"{"pad_token": "<|pad|>"}"#);
+    write(
+        "chat_template.jinja",
+        "{{ bos_token }}{{ unk_token }}{{ pad_token }}{% if eos_token is defined %}!{% endif %}",
+    );
+    let named = open().unwrap();
+    assert_eq!(render(&named), "<|im_start|>?<|pad|>");
+    assert_eq!(named.eos(), [2, 3]);
+
     write("tokenizer_config.json", "{");
     assert!(
         matches!(refusal(open()), Error::Parse { path, .. } if path.ends_with("tokenizer_config.json"))

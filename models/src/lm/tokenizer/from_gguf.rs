@@ -62,6 +62,7 @@ impl LmTokenizer {
         tokenizer.apply(Settings {
             bos: metadata.token("bos")?,
             eos,
+            special: metadata.special(),
             template,
         })?;
         Ok(tokenizer)
@@ -273,6 +274,23 @@ impl<'f> Metadata<'f> {
                 "type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": special
             }),
         })
+    }
+
+    /// The spelling of the tokens that chat templates may name. What is wrong with one that only they need is no error.
+    fn special(&self) -> Vec<(&'static str, String)> {
+        let names = [
+            ("bos_token", "bos"),
+            ("eos_token", "eos"),
+            ("unk_token", "unknown"),
+            ("sep_token", "seperator"),
+            ("pad_token", "padding"),
+            ("mask_token", "mask"),
+        ];
+        let spelt = |(name, role)| {
+            let token = self.token(role).ok().flatten()?;
+            Some((name, self.tokens[token as usize].clone()))
+        };
+        names.into_iter().filter_map(spelt).collect()
     }
 
     fn token(&self, role: &str) -> Result<Option<u32>> {

@@ -7,15 +7,24 @@ use serde_json::Value;
 use super::{LmTokenizer, Settings};
 use crate::{Error, Result};
 
+/// The special tokens that chat templates may name.
+const SPECIAL: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+
 /// Reads what there is in a folder.
 pub(super) fn read(folder: &Path, tokenizer: &LmTokenizer) -> Result<Settings> {
     let config = json(&folder.join("tokenizer_config.json"))?;
     let map = json(&folder.join("special_tokens_map.json"))?;
     let generation = json(&folder.join("generation_config.json"))?;
-    let special = |role: &str| {
-        let spelling = spelling(&config[role]).or_else(|| spelling(&map[role]));
-        spelling.and_then(|token| tokenizer.id(token))
-    };
+    let spelt = |role: &str| spelling(&config[role]).or_else(|| spelling(&map[role]));
+    let special = |role: &str| spelt(role).and_then(|token| tokenizer.id(token));
     let mut eos: Vec<u32> = special("eos_token").into_iter().collect();
     let more = match &generation["eos_token_id"] {
         Value::Array(list) => list.as_slice(),
@@ -30,6 +39,10 @@ pub(super) fn read(folder: &Path, tokenizer: &LmTokenizer) -> Result<Settings> {
     Ok(Settings {
         bos: special("bos_token"),
         eos,
+        special: SPECIAL
+            .into_iter()
+            .filter_map(|role| Some((role, spelt(role)?.to_owned())))
+            .collect(),
         template: template(folder, &config)?,
     })
 }
