@@ -225,13 +225,21 @@ impl ChannelStatistics {
         }
     }
 
+    /// What the values of a channel are divided by once its mean is taken off: its deviation, or 1 where that is 0.
+    ///
+    /// Panics if there is no such channel, as a slice would.
+    pub fn divisor(&self, channel: usize) -> f64 {
+        let deviation = self.deviation[channel];
+        if deviation > 0.0 { deviation } else { 1.0 }
+    }
+
     /// What each byte becomes, for each channel.
     fn tables(&self) -> Vec<[f32; 256]> {
         self.mean
             .iter()
-            .zip(&self.deviation)
-            .map(|(&mean, &deviation)| {
-                let deviation = if deviation > 0.0 { deviation } else { 1.0 };
+            .enumerate()
+            .map(|(channel, &mean)| {
+                let deviation = self.divisor(channel);
                 std::array::from_fn(|byte| ((byte as f64 / 255.0 - mean) / deviation) as f32)
             })
             .collect()

@@ -162,10 +162,7 @@ pub(crate) fn run(
             "{asked} merges were asked for; the list has {merges}"
         ));
     }
-    let mut config = InferenceConfig::new()
-        .with_merges(merges)
-        .with_unmatched(settings.unmatched)
-        .with_sections(settings.sections);
+    let mut config = inference_config(merges, settings);
     if let Some(schedule) = &settings.schedule {
         config = config.with_schedule(schedule.clone());
     }
@@ -195,7 +192,7 @@ pub(crate) fn run(
             seed: settings.seed,
             ..BootstrapConfig::default()
         };
-        let inference = MixtureInference::new(inference_config(&estimate, settings))
+        let inference = MixtureInference::new(inference_config(estimate.merges, settings))
             .with_solver(settings.solver.make()?)
             .with_sections_of(list)
             .with_cancel(limit.flag());
@@ -297,10 +294,10 @@ fn checkpoint_file(folder: &Path, tokenizer: &str) -> PathBuf {
     folder.join(format!("{tokenizer}.inference"))
 }
 
-/// The settings that a replicate is solved with: those of the estimate, without a time of its own.
-fn inference_config(estimate: &Estimate, settings: &Settings) -> InferenceConfig {
+/// How an estimate of so many merges is made, and every replicate of it: without a time and a schedule of its own.
+fn inference_config(merges: usize, settings: &Settings) -> InferenceConfig {
     InferenceConfig::new()
-        .with_merges(estimate.merges)
+        .with_merges(merges)
         .with_unmatched(settings.unmatched)
         .with_sections(settings.sections)
 }

@@ -139,10 +139,11 @@ pub(crate) fn run(
 
 /// Writes the network with what it takes to use it: how bytes become its input, and what its classes are called.
 fn save(network: &Network, path: &Path, pixels: &Pixels, data: &TrainTest) -> Result<()> {
-    let ChannelStatistics { mean, .. } = &pixels.statistics;
-    let deviation: Vec<f64> = (0..mean.len()).map(|c| pixels.deviation(c)).collect();
+    let statistics = &pixels.statistics;
+    let channels = 0..statistics.mean.len();
+    let deviation: Vec<f64> = channels.map(|c| statistics.divisor(c)).collect();
     let entries = [
-        ("mean", serde_json::to_string(mean)?),
+        ("mean", serde_json::to_string(&statistics.mean)?),
         ("deviation", serde_json::to_string(&deviation)?),
         ("classes", serde_json::to_string(data.train.classes())?),
     ];
@@ -259,13 +260,7 @@ impl Pixels {
 
     /// What a byte of 0 becomes.
     fn black(&self, channel: usize) -> f32 {
-        (-self.statistics.mean[channel] / self.deviation(channel)) as f32
-    }
-
-    /// What a channel is divided by.
-    fn deviation(&self, channel: usize) -> f64 {
-        let deviation = self.statistics.deviation[channel];
-        if deviation > 0.0 { deviation } else { 1.0 }
+        (-self.statistics.mean[channel] / self.statistics.divisor(channel)) as f32
     }
 
     fn evaluate(
