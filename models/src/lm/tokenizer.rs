@@ -2,6 +2,7 @@
 //! chats.
 
 mod from_gguf;
+mod guard;
 mod settings;
 mod stream;
 
@@ -10,6 +11,7 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
+use self::guard::guarded;
 use super::chat::ChatTemplate;
 use crate::{Error, Result};
 
@@ -64,18 +66,24 @@ impl LmTokenizer {
 
     /// Reads the contents of a `tokenizer.json`; `origin` is what errors call it.
     ///
+    /// The library `tokenizers` believes much of what such a file says, and panics where it is wrong. These panics are
+    /// caught, here and where the tokenizer is used, and become errors. A panic hook sees them all the same.
+    ///
     /// # Errors
     ///
     /// [`Error::Tokenizer`].
     pub fn from_json(bytes: &[u8], origin: impl Into<String>) -> Result<Self> {
         let origin = origin.into();
-        let wrong = |error: tokenizers::Error| Error::Tokenizer {
-            origin: origin.clone(),
-            reason: error.to_string(),
-        };
-        let mut inner = Tokenizer::from_bytes(bytes).map_err(wrong)?;
-        inner.with_truncation(None).map_err(wrong)?;
-        inner.with_padding(None);
+        let inner = guarded(
+            || origin.clone(),
+            || {
+                guard::check(bytes)?;
+                let mut inner = Tokenizer::from_bytes(bytes)?;
+                inner.with_truncation(None)?;
+                inner.with_padding(None);
+                Ok(inner)
+            },
+        )?;
         let last = inner.get_vocab(true).into_values().max();
         Ok(Self {
             inner,
@@ -94,10 +102,8 @@ impl LmTokenizer {
     ///
     /// [`Error::Tokenizer`] if the text has a character for which there is no token.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, special)
-            .map_err(self.wrong("encoding"))?;
+        let encode = || self.inner.encode_fast(text, special);
+        let encoding = guarded(|| self.origin_of("encoding"), encode)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -107,10 +113,8 @@ impl LmTokenizer {
     ///
     /// As [`Self::encode`].
     pub fn encode_batch(&self, texts: &[&str], special: bool) -> Result<Vec<Vec<u32>>> {
-        let encodings = self
-            .inner
-            .encode_batch_fast(texts.to_vec(), special)
-            .map_err(self.wrong("encoding"))?;
+        let encode = || self.inner.encode_batch_fast(texts.to_vec(), special);
+        let encodings = guarded(|| self.origin_of("encoding"), encode)?;
         Ok(encodings
             .into_iter()
             .map(|encoding| encoding.get_ids().to_vec())
@@ -132,9 +136,16 @@ impl LmTokenizer {
                 });
             }
         }
-        self.inner
-            .decode(tokens, skip_special)
-            .map_err(self.wrong("decoding"))
+        let skipped = |&token: &u32| match self.inner.id_to_token(token) {
+            Some(text) => skip_special && self.inner.get_added_vocabulary().is_special_token(&text),
+            None => true,
+        };
+        // Of no token at all, some decoders of the library look for the last.
+        if tokens.iter().all(skipped) {
+            return Ok(String::new());
+        }
+        let decode = || self.inner.decode(tokens, skip_special);
+        guarded(|| self.origin_of("decoding"), decode)
     }
 
     /// The text that tokens add to the text of those before them. That is not always their own text: SentencePiece's
@@ -220,12 +231,9 @@ impl LmTokenizer {
         Ok(())
     }
 
-    fn wrong(&self, what: &str) -> impl FnOnce(tokenizers::Error) -> Error {
-        let origin = format!("{}, {what}", self.origin);
-        move |error| Error::Tokenizer {
-            origin,
-            reason: error.to_string(),
-        }
+    /// What errors call this tokenizer while it does something.
+    fn origin_of(&self, what: &str) -> String {
+        format!("{}, {what}", self.origin)
     }
 
     /// From the contents of a `tokenizer.json` that are in memory as such.

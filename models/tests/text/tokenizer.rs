@@ -7,6 +7,7 @@ use fire_assay_models::gguf::GgufFile;
 use fire_assay_models::lm::LmTokenizer;
 use fire_assay_models::{Error, Result};
 use proptest::prelude::*;
+use serde_json::Value;
 
 use crate::writer::{Writer, array, kind};
 use crate::{data, json, read, refusal};
@@ -497,4 +498,85 @@ fn settings_come_from_the_files_beside() {
     write("tokenizer_config.json", "{}");
     write("tokenizer.json", r#"{"version": "1.0"}"#);
     assert!(matches!(refusal(open()), Error::Tokenizer { .. }));
+}
+
+/// Byte-pair encoding of the letters `a` and `b`, with changes.
+fn letters_a_and_b(change: impl FnOnce(&mut Value)) -> Result<LmTokenizer> {
+    let mut file = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": null, "post_processor": null, "decoder": null,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "vocab": { "a": 0, "b": 1, "ab": 2 }, "merges": [["a", "b"]],
+        },
+    });
+    change(&mut file);
+    LmTokenizer::from_json(file.to_string().as_bytes(), "memory.json")
+}
+
+/// The library takes these files, or panics at once, and fails later: beyond the end of a text or of a table.
+#[test]
+fn what_the_library_would_panic_at_is_an_error() {
+    let sound = letters_a_and_b(|_| {}).unwrap();
+    assert_eq!(sound.encode("aab", false).unwrap(), [0, 2]);
+    let reason = |result: Result<()>| match result {
+        Err(Error::Tokenizer { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+
+    // A prefix longer than the right-hand side, as long as it, and in the middle of its only character.
+    for (prefix, right) in [("##", "b"), ("a", "b"), ("#", "é")] {
+        for as_line in [false, true] {
+            let refused = letters_a_and_b(|file| {
+                let merge = format!("a{right}");
+                file["model"]["continuing_subword_prefix"] = prefix.into();
+                file["model"]["vocab"] = serde_json::json!({ "a": 0, right: 1, merge: 2 });
+                file["model"]["merges"] = match as_line {
+                    true => serde_json::json!([format!("a {right}")]),
+                    false => serde_json::json!([["a", right]]),
+                };
+            });
+            let reason = reason(refused.map(drop));
+            assert!(reason.contains("does not begin with"), "{reason}");
+        }
+    }
+    // A merge to a token longer than all there are.
+    let refused =
+        letters_a_and_b(|file| file["model"]["vocab"] = serde_json::json!({ "a": 0, "b": 1 }));
+    reason(refused.map(drop));
+
+    // Maps of characters that promise gigabytes, and that have no entry.
+    let map = |bytes: &str| {
+        let map = serde_json::json!({ "type": "Precompiled", "precompiled_charsmap": bytes });
+        letters_a_and_b(|file| {
+            file["normalizer"] = serde_json::json!({ "type": "Sequence", "normalizers": [map] });
+        })
+    };
+    assert!(reason(map("8P///w==").map(drop)).contains("4294967280 bytes"));
+    reason(map("AAAAAA==").unwrap().encode("a", false).map(drop));
+
+    // A decoder that strips two characters at the end of a token of one.
+    let strip = serde_json::json!({ "type": "Strip", "content": "a", "start": 0, "stop": 2 });
+    let strip = letters_a_and_b(|file| file["decoder"] = strip).unwrap();
+    reason(strip.decode(&[0], false).map(drop));
+    assert_eq!(strip.decode(&[1], false).unwrap(), "b");
+    assert_eq!(strip.stream(false).finish().unwrap(), "");
+}
+
+/// The decoder of the first byte-pair encoders looks for the last of its tokens.
+#[test]
+fn no_token_has_no_text() {
+    let tokenizer = letters_a_and_b(|file| {
+        file["decoder"] = serde_json::json!({ "type": "BPEDecoder", "suffix": "b" });
+        file["added_tokens"] = serde_json::json!([{
+            "id": 3, "content": "<end>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+            "special": true,
+        }]);
+    })
+    .unwrap();
+    assert_eq!(tokenizer.decode(&[], false).unwrap(), "");
+    assert_eq!(tokenizer.decode(&[3, 3], true).unwrap(), "");
+    assert_eq!(tokenizer.decode(&[3], false).unwrap(), "<end>");
+    assert_eq!(tokenizer.decode(&[2, 3, 2], true).unwrap(), "a a");
 }
