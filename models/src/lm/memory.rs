@@ -14,8 +14,11 @@ pub struct MemoryPlan {
     pub gradients: u64,
     /// The two moments of Adam, two numbers per weight while training.
     pub optimizer: u64,
-    /// What one step holds at its peak.
+    /// What one step holds at its peak, without the mask.
     pub activations: u64,
+    /// What keeps tokens from seeing later ones and filling, where sequences are of different lengths. Those of one length
+    /// share the mask of a single sequence.
+    pub mask: u64,
 }
 
 impl MemoryPlan {
@@ -26,6 +29,7 @@ impl MemoryPlan {
             self.gradients,
             self.optimizer,
             self.activations,
+            self.mask,
         ]
         .into_iter()
         .fold(0, u64::saturating_add)
@@ -39,6 +43,8 @@ impl LmConfig {
     /// heads and `V` the vocabulary: training holds per token `6 d + 3 q + 3 k + a f + 2 h time` numbers for every block
     /// and `3 V` for the output layer, where `a` is what the non-linearity keeps (5 with a gate, 6 for GELU by the
     /// hyperbolic tangent, else 2). Reading holds `3 d + 4 q + 4 k + 3 f + h time` for the block that is at work, and `V`.
+    /// The mask, which all blocks share, is `time` numbers for every token and every query head of a key head; on other
+    /// devices than the processor it is in main memory, too, while it is made.
     pub fn plan_memory(&self, batch: usize, time: usize, training: bool) -> MemoryPlan {
         let bytes = |count: u64| count.saturating_mul(4);
         let of = |factor: u64, size: usize| factor.saturating_mul(size as u64);
@@ -74,6 +80,8 @@ impl LmConfig {
             }
         };
         let weights = bytes(self.parameters() as u64);
+        let tokens = batch.saturating_mul(time) as u64;
+        let group = self.heads.checked_div(self.kv_heads).unwrap_or(0);
         MemoryPlan {
             weights,
             gradients: if training { weights } else { 0 },
@@ -82,7 +90,8 @@ impl LmConfig {
             } else {
                 0
             },
-            activations: bytes(token.saturating_mul(batch.saturating_mul(time) as u64)),
+            activations: bytes(tokens.saturating_mul(token)),
+            mask: bytes(tokens.saturating_mul(group.saturating_mul(time) as u64)),
         }
     }
 }
