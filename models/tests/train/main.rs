@@ -7,6 +7,8 @@ mod augment;
 mod checkpoints;
 mod losses;
 mod nets;
+#[cfg(any(feature = "lm", feature = "vision"))]
+mod networks;
 mod optimizers;
 mod resume;
 mod schedules;

@@ -1,5 +1,6 @@
 //! A run that is interrupted anywhere, and resumed, ends with the same bytes as one that is not.
 
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -71,7 +72,7 @@ fn steps(outcome: &[(String, Vec<u8>)]) -> u64 {
         .count() as u64
 }
 
-fn nesterov() -> Method {
+pub(crate) fn nesterov() -> Method {
     Method::Sgd(Sgd {
         momentum: 0.9,
         nesterov: true,
@@ -80,7 +81,7 @@ fn nesterov() -> Method {
     })
 }
 
-fn adamw() -> Method {
+pub(crate) fn adamw() -> Method {
     Method::AdamW(Adam {
         weight_decay: 0.05,
         ..Adam::default()
@@ -88,7 +89,7 @@ fn adamw() -> Method {
 }
 
 /// 4 epochs of 48 samples.
-fn config(method: Method, accumulation: usize) -> TrainConfig {
+pub(crate) fn config(method: Method, accumulation: usize) -> TrainConfig {
     TrainConfig {
         accumulation,
         keep_incomplete: true,
@@ -116,13 +117,27 @@ fn trainer<'a, M: Module>(config: &TrainConfig) -> Trainer<'a, M> {
     })
 }
 
-fn interrupted_equals_uninterrupted<M: Module>(
-    config: TrainConfig,
+/// Interrupts runs at random steps, resumes them with other weights to begin with, and compares everything that is left
+/// with a run that was never interrupted, whose outcome is returned. `after_step` is the caller's change of the network.
+pub(crate) fn interrupted_equals_uninterrupted<M: Module>(
+    config: &TrainConfig,
     net: impl Fn(u64) -> M,
-    loss: fn(&M, &Batch) -> Result<Tensor<1>>,
+    loss: impl Fn(&M, &Batch) -> Result<Tensor<1>>,
+    after_step: impl Fn(M) -> Result<M>,
     rng: &mut ChaCha8Rng,
-) {
-    let whole = outcome(trainer(&config).run(net(1), 48, loss).unwrap());
+) -> Vec<(String, Vec<u8>)> {
+    let trainer = || trainer(config).after_step(|model, _| after_step(model));
+    // Samples, their order and the seeds of what is drawn for them.
+    let seen = RefCell::new(Vec::<Batch>::new());
+    let run = |trainer: Trainer<'_, M>, seed: u64| {
+        seen.take();
+        trainer.run(net(seed), 48, |model, batch| {
+            seen.borrow_mut().push(batch.clone());
+            loss(model, batch)
+        })
+    };
+    let whole = outcome(run(trainer(), 1).unwrap());
+    let batches = seen.take();
     let steps = steps(&whole);
     for _ in 0..3 {
         let folder = tempfile::tempdir().unwrap();
@@ -132,32 +147,34 @@ fn interrupted_equals_uninterrupted<M: Module>(
         kills.sort();
         for &kill in &kills {
             // An error leaves the loop at once, without a checkpoint, as a kill would.
-            let trainer = trainer(&config)
-                .with_checkpoint(&path, every)
-                .on_step(
-                    |progress| match progress.history.steps.len() as u64 > kill {
+            let trainer =
+                trainer().with_checkpoint(&path, every).on_step(|progress| {
+                    match progress.history.steps.len() as u64 > kill {
                         true => Err(Error::InvalidInput {
                             reason: "killed".to_owned(),
                         }),
                         false => Ok(ControlFlow::Continue(())),
-                    },
-                );
+                    }
+                });
             // Other weights and parameter ids: all must come from the checkpoint, once there is one.
             let seed = if path.exists() { 2 } else { 1 };
-            let killed = trainer.run(net(seed), 48, loss);
+            let killed = run(trainer, seed);
             assert!(matches!(killed, Err(Error::InvalidInput { reason }) if reason == "killed"));
         }
         let seed = if path.exists() { 3 } else { 1 };
-        let resumed = trainer(&config)
-            .with_checkpoint(&path, every)
-            .run(net(seed), 48, loss)
-            .unwrap();
-        let resumed = outcome(resumed);
+        let resumed = run(trainer().with_checkpoint(&path, every), seed);
+        let resumed = outcome(resumed.unwrap());
         assert_eq!(
             resumed, whole,
             "killed after {kills:?}, checkpoints every {every}"
         );
+        let after = seen.take();
+        assert!(
+            batches.ends_with(&after),
+            "other batches after {kills:?}, checkpoints every {every}"
+        );
     }
+    whole
 }
 
 #[test]
@@ -168,15 +185,17 @@ fn killed_at_random_steps() {
         for accumulation in [1, 3] {
             let config = config(method, accumulation);
             interrupted_equals_uninterrupted(
-                config.clone(),
+                &config,
                 |seed| ConvNet::new(seed, &device),
                 stripes_loss,
+                Ok,
                 &mut rng,
             );
             interrupted_equals_uninterrupted(
-                config,
+                &config,
                 |seed| BigramLm::new(7, seed, &device),
                 counting_loss,
+                Ok,
                 &mut rng,
             );
         }
