@@ -12,9 +12,11 @@ use fire_assay_models::tensors::{HostTensor, Safetensors, TensorSource};
 use fire_assay_models::{Error, Result};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::writer::Writer;
-use crate::{data, device, read, refusal};
+use crate::{data, device, json, read, refusal};
 
 /// A checkpoint with the rows of queries and keys as the file has them: in the wrong order for the network.
 pub(crate) struct WrongLayout<'c>(pub(crate) &'c GgufCheckpoint);
@@ -118,6 +120,37 @@ fn other_architectures_are_the_checkpoints_they_were_made_of() {
             "{name}"
         );
         CausalLm::from_tensors(checkpoint.config(), &checkpoint, &device()).unwrap();
+    }
+}
+
+/// The files of the test above are made by a script of ours. llama.cpp's own converter makes the same tensors of the same
+/// checkpoints: equal names, shapes and values.
+#[test]
+fn other_architectures_lie_in_files_as_llama_cpp_puts_them() {
+    #[derive(Deserialize, Debug, PartialEq)]
+    struct Expected {
+        shape: Vec<usize>,
+        xxh3: String,
+    }
+    let mut reference = json("gguf/llama_cpp.json");
+    for name in ["qwen2", "gpt2", "gpt_neox"] {
+        let expected: BTreeMap<String, Expected> =
+            serde_json::from_value(reference["files"][name].take()).unwrap();
+        let file = GgufFile::open(data(&format!("gguf/{name}.gguf"))).unwrap();
+        let found = file.names().into_iter().map(|tensor| {
+            let values = file.read(&tensor).unwrap();
+            let bytes: Vec<u8> = values
+                .values()
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect();
+            let found = Expected {
+                shape: values.shape().to_vec(),
+                xxh3: format!("{:016x}", xxh3_64(&bytes)),
+            };
+            (tensor, found)
+        });
+        assert_eq!(found.collect::<BTreeMap<_, _>>(), expected, "{name}");
     }
 }
 
