@@ -73,11 +73,95 @@ fn what_is_left_out_is_as_in_transformers() {
         (opt.activation, &opt.positions),
         (Activation::Relu, &Positions::Learned { offset: 2 })
     );
-    // The published sizes of GPT-2 and OPT-125M.
-    assert_eq!(
-        (gpt2.parameters(), opt.parameters()),
-        (124_439_808, 125_239_296)
-    );
+}
+
+/// Sizes that model cards and papers state, or Hugging Face counts in the weights of the models named here. Their
+/// configurations cover every family, tied and untied, grouped queries, and biases.
+#[test]
+fn published_models_have_their_published_sizes() {
+    let llama = |vocab_size: usize, kv_heads: usize, width: usize| {
+        json!({
+            "model_type": "llama", "vocab_size": vocab_size, "num_key_value_heads": kv_heads,
+            "intermediate_size": width,
+        })
+    };
+    let gpt2 = |width: usize, layers: usize, heads: usize| json!({ "model_type": "gpt2", "n_embd": width, "n_layer": layers, "n_head": heads });
+    let pythia = |width: usize, layers: usize, heads: usize| {
+        json!({
+            "model_type": "gpt_neox", "vocab_size": 50_304, "hidden_size": width, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": 4 * width,
+        })
+    };
+    let smollm2 = json!({
+        "model_type": "llama", "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536,
+        "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": true,
+    });
+    let qwen2 = |width: usize, layers: usize, heads: usize, feed_forward: usize| {
+        json!({
+            "model_type": "qwen2", "hidden_size": width, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "num_key_value_heads": heads / 7, "intermediate_size": feed_forward,
+        })
+    };
+    let mut small_qwen2 = qwen2(896, 24, 14, 4864);
+    small_qwen2["tie_word_embeddings"] = json!(true);
+    let mut large_qwen2 = qwen2(3584, 28, 28, 18_944);
+    large_qwen2["vocab_size"] = json!(152_064);
+    let larger_opt = json!({
+        "model_type": "opt", "hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 32, "ffn_dim": 8192,
+    });
+    let published = [
+        ("Llama 2 7B", llama(32_000, 32, 11_008), 6_738_415_616),
+        ("Llama 3 8B", llama(128_256, 8, 14_336), 8_030_261_248),
+        ("SmolLM2 135M", smollm2, 134_515_008),
+        (
+            "Mistral 7B",
+            json!({ "model_type": "mistral" }),
+            7_241_732_096,
+        ),
+        ("Qwen2 0.5B", small_qwen2, 494_032_768),
+        ("Qwen2 7B", large_qwen2, 7_615_616_512),
+        ("Pythia 70M", pythia(512, 6, 8), 70_426_624),
+        ("Pythia 1.4B", pythia(2048, 24, 16), 1_414_647_808),
+        (
+            "GPT-NeoX 20B",
+            json!({ "model_type": "gpt_neox" }),
+            20_554_567_680,
+        ),
+        ("GPT-2", json!({ "model_type": "gpt2" }), 124_439_808),
+        ("GPT-2 XL", gpt2(1600, 48, 25), 1_557_611_200),
+        ("OPT 125M", json!({ "model_type": "opt" }), 125_239_296),
+        ("OPT 1.3B", larger_opt, 1_315_758_080),
+    ];
+    for (name, config, parameters) in published {
+        let found = read(&config).unwrap().parameters();
+        assert_eq!(found as u64, parameters, "{name}");
+    }
+}
+
+/// The presets by the formula of their family, put down in numbers: embedding and output, blocks of two gains, attention and
+/// three matrices, and the last gain. A weight takes 4 bytes, and 3 more numbers while training with Adam.
+#[test]
+fn presets_have_the_sizes_of_their_formula() {
+    let nano = 2 * 512 * 64 + 3 * (2 * 64 + 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160) + 64;
+    let tiny = 2048 * 128 + 4 * (2 * 128 + 4 * 128 * 128 + 3 * 128 * 344) + 128;
+    let small = 4096 * 256 + 6 * (2 * 256 + 2 * 256 * 256 + 2 * 256 * 128 + 3 * 256 * 688) + 256;
+    assert_eq!([nano, tiny, small], [195_008, 1_053_824, 5_401_856]);
+    for (config, parameters) in [
+        (LmConfig::nano(), nano),
+        (LmConfig::tiny(), tiny),
+        (LmConfig::small(), small),
+    ] {
+        config.validate().unwrap();
+        assert_eq!(config.parameters(), parameters);
+        let bytes = 4 * parameters as u64;
+        let training = config.plan_memory(16, 64, true);
+        let reading = config.plan_memory(16, 64, false);
+        assert_eq!(
+            training.total() - training.activations - training.mask,
+            bytes + bytes + 2 * bytes
+        );
+        assert_eq!(reading.total() - reading.activations - reading.mask, bytes);
+    }
 }
 
 #[test]
