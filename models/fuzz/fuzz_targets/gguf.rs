@@ -8,7 +8,7 @@ use fire_assay_models::gguf::GgufFile;
 use fire_assay_models::lm::{GgufCheckpoint, LmTokenizer};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: fire_assay_models_fuzz::let_panics_unwind(), |bytes: &[u8]| {
     let Ok(file) = GgufFile::from_reader(Cursor::new(bytes.to_vec()), "fuzz.gguf") else {
         return;
     };
