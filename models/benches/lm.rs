@@ -1,14 +1,16 @@
 //! Time of the language models on the CPU: one pass over 64 tokens and one cached token at the size of SmolLM2-135M, a
-//! gradient with respect to tokens, and a training step of the preset `tiny` on 16 sequences of 64 tokens.
+//! gradient with respect to tokens, and a training step of the preset `tiny` on 16 sequences of 64 tokens, by the trainer's
+//! AdamW.
 
 use std::hint::black_box;
 
-use burn::optim::{AdamWConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use criterion::{Criterion, criterion_group, criterion_main};
 use fire_assay_models::lm::{
     CausalLm, KvCache, LmConfig, Positions, RopeScaling, Side, TokenBatch,
 };
+use fire_assay_models::train::{Adam, DecayScope, Gradients, Method, Optimizer};
 
 fn reading(criterion: &mut Criterion) {
     let config = LmConfig {
@@ -69,7 +71,11 @@ fn training(criterion: &mut Criterion) {
     let batch = TokenBatch::new(&(0..16).map(sequence).collect::<Vec<_>>(), Side::Right).unwrap();
     let device = Device::flex().autodiff();
     let mut model = Some(CausalLm::init(&LmConfig::tiny(), 1, &device).unwrap());
-    let mut optimizer = AdamWConfig::new().init();
+    let adam = Adam {
+        weight_decay: 0.01,
+        ..Adam::default()
+    };
+    let mut optimizer = Optimizer::new(Method::AdamW(adam), DecayScope::All).unwrap();
     let mut group = criterion.benchmark_group("tiny");
     group.sample_size(10);
     group.bench_function("training step of 16 x 64 tokens", |b| {
@@ -77,6 +83,7 @@ fn training(criterion: &mut Criterion) {
             let before = model.take().unwrap();
             let gradients = before.loss(&batch, None).unwrap().backward();
             let gradients = GradientsParams::from_grads(gradients, &before);
+            let gradients = Gradients::new(&before, gradients);
             model = Some(optimizer.step(1e-3, before, gradients));
         });
     });
