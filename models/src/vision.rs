@@ -34,6 +34,8 @@
 mod batch_norm;
 mod cnn;
 mod config;
+#[cfg(feature = "flex")]
+mod cpu;
 mod files;
 mod forward;
 mod groups;

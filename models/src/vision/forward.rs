@@ -1,7 +1,6 @@
 //! Evaluation of a network: node after node, with whatever the caller wants to see on the way.
 
 use burn::tensor::activation::{gelu, leaky_relu, relu};
-use burn::tensor::module::batch_norm_train;
 use burn::tensor::{Device, Tensor};
 
 use super::batch_norm::{BatchStatistics, LayerStatistics};
@@ -46,6 +45,18 @@ struct Pass<'p> {
     tap: Option<&'p mut Tap<'p>>,
     /// Receives the statistics of every batch normalisation.
     statistics: Option<&'p mut BatchStatistics>,
+}
+
+impl Pass<'_> {
+    /// The ReLU behind a node, if nobody else sees what the node puts out: both can be done at once.
+    fn rectified(&self, nodes: &[Node], position: usize, held: &Held<Activation>) -> Option<usize> {
+        let next = nodes.get(position + 1)?;
+        let fits = matches!(next.operation, Operation::Relu)
+            && next.inputs == [position]
+            && held.readers[position] == 1
+            && self.tap.is_none();
+        fits.then_some(position + 1)
+    }
 }
 
 impl Classifier for Network {
@@ -124,17 +135,28 @@ impl Network {
         self.check_images(&images)?;
         let nodes = &self.topology().nodes()[..=pass.last];
         let mut held: Held<Activation> = Held::new(nodes);
+        // The ReLU that the normalisation before it has done.
+        let mut done = None;
         for (position, node) in nodes.iter().enumerate() {
             let output = match node.operation {
                 Operation::Input => Activation::Image(images.clone()),
                 Operation::BatchNorm { epsilon, .. } if pass.mode == Mode::Train => {
                     let x = held.take(node.inputs[0])?.image(&node.name)?;
-                    let (output, layer) = self.normalise_by_batch(position, x, epsilon)?;
+                    done = pass.rectified(nodes, position, &held);
+                    let rectify = done.is_some();
+                    let (output, layer) = self.normalise_by_batch(position, x, epsilon, rectify)?;
                     if let Some(statistics) = &mut pass.statistics {
                         statistics.layers.push(layer);
                     }
                     Activation::Image(output)
                 }
+                Operation::BatchNorm { epsilon, .. } => {
+                    let x = held.take(node.inputs[0])?.image(&node.name)?;
+                    done = pass.rectified(nodes, position, &held);
+                    let rectify = done.is_some();
+                    Activation::Image(self.normalise_by_running(position, x, epsilon, rectify)?)
+                }
+                Operation::Relu if done == Some(position) => held.take(node.inputs[0])?,
                 Operation::Add => add(held.take(node.inputs[0])?, held.take(node.inputs[1])?)?,
                 _ => self.apply(position, held.take(node.inputs[0])?)?,
             };
@@ -152,6 +174,7 @@ impl Network {
         position: usize,
         x: Tensor<4>,
         epsilon: f64,
+        rectify: bool,
     ) -> Result<(Tensor<4>, LayerStatistics)> {
         let name = &self.topology().nodes()[position].name;
         let [batch, _, height, width] = x.dims();
@@ -162,17 +185,36 @@ impl Network {
             });
         }
         let [weight, bias] = [self.tensor(position, 0)?, self.tensor(position, 1)?];
-        let result = batch_norm_train(x, weight, bias, epsilon);
+        let (output, statistics) = op::normalise_by_batch(x, weight, bias, epsilon, rectify);
+        let [mean, variance] = statistics.map(|statistic| statistic.without_autodiff());
         let layer = LayerStatistics {
             name: name.clone(),
-            mean: result.mean.without_autodiff(),
-            variance: result.variance.without_autodiff(),
+            mean,
+            variance,
             count,
         };
-        Ok((result.output, layer))
+        Ok((output, layer))
     }
 
-    /// An operation of one input in evaluation mode (only batch normalisation has two modes).
+    /// A batch normalisation in evaluation mode.
+    fn normalise_by_running(
+        &self,
+        position: usize,
+        x: Tensor<4>,
+        epsilon: f64,
+        rectify: bool,
+    ) -> Result<Tensor<4>> {
+        let statistic = |n| Ok::<_, Error>(self.tensor::<1>(position, n)?.detach());
+        let tensors = [
+            self.tensor(position, 0)?,
+            self.tensor(position, 1)?,
+            statistic(2)?,
+            statistic(3)?,
+        ];
+        Ok(op::normalise(x, tensors, epsilon, rectify))
+    }
+
+    /// An operation of one input but batch normalisation, which is the only one with two modes.
     fn apply(&self, position: usize, x: Activation) -> Result<Activation> {
         use Activation::{Image, Tokens, Vector};
         let node = &self.topology().nodes()[position];
@@ -189,16 +231,6 @@ impl Network {
                     Vector(x) => Vector(op::linear(x, weight, Some(bias))),
                     other => Tokens(op::linear(other.tokens(name)?, weight, Some(bias))),
                 }
-            }
-            Operation::BatchNorm { epsilon, .. } => {
-                let statistic = |n| Ok::<_, Error>(self.tensor::<1>(position, n)?.detach());
-                let tensors = [
-                    self.tensor(position, 0)?,
-                    self.tensor(position, 1)?,
-                    statistic(2)?,
-                    statistic(3)?,
-                ];
-                Image(op::normalise(x.image(name)?, tensors, epsilon))
             }
             Operation::LayerNorm { epsilon } => {
                 let (weight, bias) = (

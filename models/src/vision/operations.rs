@@ -1,10 +1,14 @@
 //! The operations on tensors that the networks are made of, each as PyTorch defines it.
 
 use burn::tensor::module::{
-    adaptive_avg_pool2d, avg_pool2d, conv2d, linear as multiply, max_pool2d_with_indices,
+    adaptive_avg_pool2d, avg_pool2d, batch_norm_train, conv2d, linear as multiply,
+    max_pool2d_with_indices,
 };
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Int, Tensor, activation};
+
+#[cfg(feature = "flex")]
+use super::cpu;
 
 /// Convolution with weights `[out, in, kernel, kernel]`.
 pub(super) fn convolve(
@@ -14,6 +18,10 @@ pub(super) fn convolve(
     stride: usize,
     padding: usize,
 ) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::convolve(&x, &weight, bias.as_ref(), [stride, padding]) {
+        return output;
+    }
     conv2d(
         x,
         weight,
@@ -46,15 +54,45 @@ pub(super) fn channel_mean(x: Tensor<4>) -> Tensor<4> {
     rows.mean_dim(1).reshape([1, channels, 1, 1])
 }
 
-/// Batch normalisation with given statistics, as one multiplication and one addition a value.
+/// Batch normalisation by the batch's statistics, then ReLU if asked for; the output, and mean and biased variance of every
+/// channel, which have no gradient.
+pub(super) fn normalise_by_batch(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    epsilon: f64,
+    rectify: bool,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    #[cfg(feature = "flex")]
+    if let Some(result) = cpu::normalise_by_batch(&x, &weight, &bias, epsilon, rectify) {
+        return result;
+    }
+    let result = batch_norm_train(x, weight, bias, epsilon);
+    let output = match rectify {
+        true => activation::relu(result.output),
+        false => result.output,
+    };
+    (output, [result.mean, result.variance])
+}
+
+/// Batch normalisation with given statistics, as one multiplication and one addition a value; then ReLU if asked for.
 pub(super) fn normalise(
     x: Tensor<4>,
     [weight, bias, mean, variance]: [Tensor<1>; 4],
     epsilon: f64,
+    rectify: bool,
 ) -> Tensor<4> {
     let scale = weight / variance.add_scalar(epsilon).sqrt();
     let shift = bias - mean * scale.clone();
-    x * per_channel(scale) + per_channel(shift)
+    #[cfg(feature = "flex")]
+    if let Some(output) = cpu::scale_and_shift(&x, &scale, &shift, rectify) {
+        return output;
+    }
+    let output = x * per_channel(scale) + per_channel(shift);
+    match rectify {
+        true => activation::relu(output),
+        false => output,
+    }
 }
 
 /// `(x - mean) / sqrt(variance + epsilon)` over the last axis, and the divisor.

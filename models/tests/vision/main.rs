@@ -4,6 +4,7 @@
 mod config;
 mod files;
 mod groups;
+mod kernels;
 mod parameters;
 mod reference;
 mod statistics;
