@@ -1,0 +1,605 @@
+//! CROWN and alpha-CROWN: linear relaxations of every ReLU, carried backward from the quantity that is to be bounded.
+//!
+//! CROWN (Zhang et al., NeurIPS 2018, arXiv 1811.00866) replaces a ReLU with bounds `l < 0 < u` by two lines: above `u (z - l) / (u - l)`, below
+//! `alpha z` with a slope that may be anything in `[0, 1]`. alpha-CROWN (Xu et al., ICLR 2021, arXiv 2011.13824) chooses the slopes by gradient ascent
+//! on the bound, here with the closed form of the gradient: one pass backward gives the coefficients, one pass forward from the minimising input
+//! gives the derivatives. The ascent runs in 32-bit arithmetic on the device; what is returned is evaluated again in
+//! 64-bit arithmetic on the host, so that every bound is proven.
+
+use burn::Tensor;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::certify::{DualValues, Multipliers, Target, dual_values};
+use crate::device::{DeviceNetwork, matrix, numbers};
+use crate::error::{Error, Result};
+use crate::interval::{Bounds, check_input, interval_bounds};
+use crate::network::Network;
+use crate::objective::Objective;
+use crate::spec::InputBox;
+
+/// How the slopes of alpha-CROWN are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlphaCrownConfig {
+    /// Steps of Adam; 0 is plain CROWN. Default 20.
+    pub steps: usize,
+    /// First step size. Default 0.3.
+    pub learning_rate: f64,
+    /// Factor of the step size from one step to the next. Default 0.95.
+    pub decay: f64,
+}
+
+impl Default for AlphaCrownConfig {
+    fn default() -> Self {
+        Self {
+            steps: 20,
+            learning_rate: 0.3,
+            decay: 0.95,
+        }
+    }
+}
+
+impl AlphaCrownConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of steps.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return Err(Error::InvalidConfig {
+                field: "learning_rate",
+                reason: format!("{} is no step size", self.learning_rate),
+            });
+        }
+        if !(self.decay > 0.0 && self.decay <= 1.0) {
+            return Err(Error::InvalidConfig {
+                field: "decay",
+                reason: format!("{} does not lie in (0, 1]", self.decay),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Where the bounds of the hidden layers come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IntermediateBounds {
+    /// Interval arithmetic.
+    Interval,
+    /// The better of interval arithmetic and the bounds of Wong and Kolter: the paper's cheap bounds.
+    WongKolter,
+    /// CROWN with its adaptive slopes.
+    Crown,
+    /// alpha-CROWN on every neuron that CROWN leaves unstable, each with slopes of its own.
+    AlphaCrown(AlphaCrownConfig),
+    /// Bounds that the caller vouches for, one entry a hidden layer.
+    Given(Vec<Bounds>),
+}
+
+impl Default for IntermediateBounds {
+    fn default() -> Self {
+        Self::AlphaCrown(AlphaCrownConfig::default())
+    }
+}
+
+/// Proven bounds of every hidden layer's pre-activations, layer by layer from the input.
+///
+/// # Errors
+///
+/// [`Error::ShapeMismatch`] if the box or given bounds do not fit the network, [`Error::InvalidConfig`] for settings without a
+/// meaning, [`Error::Internal`] if two methods contradict each other.
+pub fn intermediate_bounds(
+    network: &Network,
+    input: &InputBox,
+    method: &IntermediateBounds,
+    device: &Device,
+) -> Result<Vec<Bounds>> {
+    Ok(proven_bounds(network, input, method, device)?.0)
+}
+
+/// What proves the bounds of the hidden layers, small enough to be stored: everything else is computed again from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum HiddenProof {
+    Interval,
+    WongKolter,
+    Crown,
+    /// CROWN first, then slopes for some neurons of every hidden layer but the first.
+    Slopes(Vec<LayerSlopes>),
+    /// Nothing: the caller vouched for them.
+    Given(Vec<Bounds>),
+}
+
+/// Slopes that bound some neurons of one hidden layer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LayerSlopes {
+    neurons: Vec<usize>,
+    /// For every layer before it a matrix `2 neurons x width` in units of 1/65535.
+    slopes: Vec<Vec<u16>>,
+}
+
+/// [`intermediate_bounds`] with what proves them.
+pub(crate) fn proven_bounds(
+    network: &Network,
+    input: &InputBox,
+    method: &IntermediateBounds,
+    device: &Device,
+) -> Result<(Vec<Bounds>, HiddenProof)> {
+    let mut proof = match method {
+        IntermediateBounds::Interval => HiddenProof::Interval,
+        IntermediateBounds::WongKolter => HiddenProof::WongKolter,
+        IntermediateBounds::Crown => HiddenProof::Crown,
+        IntermediateBounds::AlphaCrown(_) => HiddenProof::Slopes(Vec::new()),
+        IntermediateBounds::Given(given) => HiddenProof::Given(given.clone()),
+    };
+    let IntermediateBounds::AlphaCrown(config) = method else {
+        let bounds = replay(network, input, &proof)?;
+        return Ok((bounds, proof));
+    };
+    config.check()?;
+    let search = Search::new(network, input, device);
+    let mut found = Vec::new();
+    let bounds = layer_by_layer(
+        network,
+        input,
+        Multipliers::Adaptive,
+        |layer, before, current| {
+            let unstable = current.unstable();
+            let target = Target::neurons(layer, current.lower().len(), &unstable);
+            let slopes = search.slopes(before, &target, config);
+            let values = dual_values(
+                network,
+                input,
+                before,
+                &target,
+                Multipliers::Slopes(&slopes),
+                None,
+            )?
+            .values;
+            tighten(current, &unstable, &values, layer)?;
+            found.push(LayerSlopes {
+                neurons: unstable,
+                slopes,
+            });
+            Ok(())
+        },
+    )?;
+    proof = HiddenProof::Slopes(found);
+    Ok((bounds, proof))
+}
+
+/// The bounds that a stored proof proves, computed without any tensor library.
+pub(crate) fn replay(
+    network: &Network,
+    input: &InputBox,
+    proof: &HiddenProof,
+) -> Result<Vec<Bounds>> {
+    let nothing = |_: usize, _: &[Bounds], _: &mut Bounds| Ok(());
+    match proof {
+        HiddenProof::Interval => {
+            let mut bounds = interval_bounds(network, input)?;
+            bounds.pop();
+            Ok(bounds)
+        }
+        HiddenProof::WongKolter => layer_by_layer(network, input, Multipliers::Parallel, nothing),
+        HiddenProof::Crown => layer_by_layer(network, input, Multipliers::Adaptive, nothing),
+        HiddenProof::Slopes(layers) => {
+            let widths = network.hidden();
+            if layers.len() + 1 != widths.len().max(1) {
+                return Err(rejected(0, "slopes of another number of layers"));
+            }
+            layer_by_layer(
+                network,
+                input,
+                Multipliers::Adaptive,
+                |layer, before, current| {
+                    let LayerSlopes { neurons, slopes } = &layers[layer - 1];
+                    let rows = 2 * neurons.len();
+                    let fits = slopes.len() == layer
+                        && slopes
+                            .iter()
+                            .zip(&widths)
+                            .all(|(slopes, width)| slopes.len() == rows * width)
+                        && neurons.iter().all(|&neuron| neuron < widths[layer]);
+                    if !fits {
+                        return Err(rejected(layer, "slopes that do not fit the network"));
+                    }
+                    let target = Target::neurons(layer, widths[layer], neurons);
+                    let values = dual_values(
+                        network,
+                        input,
+                        before,
+                        &target,
+                        Multipliers::Slopes(slopes),
+                        None,
+                    )?
+                    .values;
+                    tighten(current, neurons, &values, layer)
+                },
+            )
+        }
+        HiddenProof::Given(given) => {
+            check_given(network, given)?;
+            Ok(given.clone())
+        }
+    }
+}
+
+fn rejected(layer: usize, reason: &str) -> Error {
+    Error::CertificateRejected {
+        at: format!("bounds of hidden layer {layer}"),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Interval arithmetic, then CROWN with the given multipliers for every neuron, then whatever `further` does, one hidden layer after the other.
+fn layer_by_layer(
+    network: &Network,
+    input: &InputBox,
+    multipliers: Multipliers<'_>,
+    mut further: impl FnMut(usize, &[Bounds], &mut Bounds) -> Result<()>,
+) -> Result<Vec<Bounds>> {
+    let mut bounds = interval_bounds(network, input)?;
+    bounds.pop();
+    let span = tracing::info_span!("bounds", position = 0_u64, length = bounds.len() as u64);
+    let _entered = span.enter();
+    for layer in 1..bounds.len() {
+        let (before, rest) = bounds.split_at_mut(layer);
+        let current = &mut rest[0];
+        let width = current.lower().len();
+        let all: Vec<usize> = (0..width).collect();
+        let target = Target::neurons(layer, width, &all);
+        let values = dual_values(network, input, before, &target, multipliers, None)?.values;
+        tighten(current, &all, &values, layer)?;
+        further(layer, before, current)?;
+        span.record("position", layer as u64);
+    }
+    Ok(bounds)
+}
+
+/// Proven lower bounds of every row of an objective, by CROWN (`config` with 0 steps) or alpha-CROWN, on given bounds of the hidden layers.
+///
+/// # Errors
+///
+/// [`Error::ShapeMismatch`] if something does not fit the network, [`Error::InvalidConfig`] for settings without a meaning.
+pub fn lower_bounds(
+    network: &Network,
+    input: &InputBox,
+    hidden: &[Bounds],
+    objective: &Objective,
+    config: &AlphaCrownConfig,
+    device: &Device,
+) -> Result<Vec<f64>> {
+    check_given(network, hidden)?;
+    check_input(network, input)?;
+    let target = objective.target(network)?;
+    let search = Search::new(network, input, device);
+    Ok(output_bounds(network, input, hidden, &target, config, &search)?.values)
+}
+
+/// Proven lower bounds of rows of linear functions of the output, by CROWN (`steps` 0) or alpha-CROWN, and the multipliers that
+/// prove them.
+pub(crate) fn output_bounds(
+    network: &Network,
+    input: &InputBox,
+    bounds: &[Bounds],
+    target: &Target,
+    config: &AlphaCrownConfig,
+    search: &Search,
+) -> Result<DualValues> {
+    config.check()?;
+    let crown = dual_values(network, input, bounds, target, Multipliers::Adaptive, None)?;
+    if config.steps == 0 || target.map == 0 {
+        return Ok(crown);
+    }
+    let mut best = search.certified(network, input, bounds, target, config)?;
+    for row in 0..target.rows {
+        if crown.values[row] > best.values[row] {
+            best.values[row] = crown.values[row];
+            for (layer, rows) in best.multipliers.iter_mut().enumerate() {
+                let width = rows.len() / target.rows;
+                rows[row * width..(row + 1) * width]
+                    .copy_from_slice(&crown.multipliers[layer][row * width..(row + 1) * width]);
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// Intersects bounds with what has been proven for both signs of some neurons.
+fn tighten(bounds: &mut Bounds, neurons: &[usize], values: &[f64], layer: usize) -> Result<()> {
+    let width = bounds.lower().len();
+    let mut lower = vec![f64::NEG_INFINITY; width];
+    let mut upper = vec![f64::INFINITY; width];
+    for (row, &neuron) in neurons.iter().enumerate() {
+        lower[neuron] = values[row];
+        upper[neuron] = -values[neurons.len() + row];
+    }
+    *bounds = bounds.intersect(
+        &Bounds::new(lower, upper)?,
+        &format!("hidden layer {layer}"),
+    )?;
+    Ok(())
+}
+
+fn check_given(network: &Network, given: &[Bounds]) -> Result<()> {
+    let hidden = network.hidden();
+    if given.len() != hidden.len() {
+        return Err(Error::ShapeMismatch {
+            layer: "given bounds".to_owned(),
+            expected: format!("{} hidden layers", hidden.len()),
+            found: given.len().to_string(),
+        });
+    }
+    for (layer, (bounds, width)) in given.iter().zip(hidden).enumerate() {
+        if bounds.lower().len() != width {
+            return Err(Error::ShapeMismatch {
+                layer: format!("given bounds of hidden layer {layer}"),
+                expected: format!("{width} neurons"),
+                found: bounds.lower().len().to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How many 32-bit numbers the slopes of one block of rows may take (each is held about ten times over).
+const BLOCK_NUMBERS: usize = 2 << 20;
+
+/// The search for slopes on a device.
+pub(crate) struct Search {
+    network: DeviceNetwork,
+    /// `[1, inputs]`
+    center: Tensor<2>,
+    /// `[1, inputs]`
+    radius: Tensor<2>,
+    device: Device,
+}
+
+/// What the ascent needs to know of one hidden layer; all `[1, width]`.
+struct Relaxation {
+    /// The slope of the upper line: 1 on, 0 off.
+    slope: Tensor<2>,
+    /// The height of the upper line at 0.
+    offset: Tensor<2>,
+    /// 1 on, else 0.
+    on: Tensor<2>,
+    /// 1 unstable, else 0.
+    unstable: Tensor<2>,
+}
+
+impl Search {
+    pub(crate) fn new(network: &Network, input: &InputBox, device: &Device) -> Self {
+        let center: Vec<f64> = input
+            .lower()
+            .iter()
+            .zip(input.upper())
+            .map(|(l, u)| f64::midpoint(*l, *u))
+            .collect();
+        let radius: Vec<f64> = input
+            .lower()
+            .iter()
+            .zip(input.upper())
+            .map(|(l, u)| (u - l) / 2.0)
+            .collect();
+        Self {
+            network: DeviceNetwork::new(network, device),
+            center: matrix(&center, 1, center.len(), device),
+            radius: matrix(&radius, 1, radius.len(), device),
+            device: device.clone(),
+        }
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn network(&self) -> &DeviceNetwork {
+        &self.network
+    }
+
+    /// Centre and radius of the input box, `[1, inputs]` each.
+    pub(crate) fn input(&self) -> (Tensor<2>, Tensor<2>) {
+        (self.center.clone(), self.radius.clone())
+    }
+
+    /// Ascends, and proves the value of the slopes found.
+    pub(crate) fn certified(
+        &self,
+        network: &Network,
+        input: &InputBox,
+        bounds: &[Bounds],
+        target: &Target,
+        config: &AlphaCrownConfig,
+    ) -> Result<DualValues> {
+        let slopes = self.slopes(bounds, target, config);
+        dual_values(
+            network,
+            input,
+            bounds,
+            target,
+            Multipliers::Slopes(&slopes),
+            None,
+        )
+    }
+
+    /// The slopes that the ascent found: for every hidden layer before the target a matrix `rows x width` in units of 1/65535.
+    fn slopes(
+        &self,
+        bounds: &[Bounds],
+        target: &Target,
+        config: &AlphaCrownConfig,
+    ) -> Vec<Vec<u16>> {
+        let widths: usize = bounds[..target.map].iter().map(|b| b.lower().len()).sum();
+        let block = (BLOCK_NUMBERS / widths.max(1)).clamp(16, 512);
+        let relaxations: Vec<Relaxation> = bounds[..target.map]
+            .iter()
+            .map(|bounds| Relaxation::new(bounds, &self.device))
+            .collect();
+        let mut slopes = vec![Vec::new(); target.map];
+        for start in (0..target.rows).step_by(block) {
+            let rows = target.slice(start..(start + block).min(target.rows));
+            for (all, found) in slopes
+                .iter_mut()
+                .zip(self.ascend(&rows, &relaxations, config))
+            {
+                all.extend(
+                    numbers(found)
+                        .into_iter()
+                        .map(|slope| (slope * f64::from(u16::MAX)).round() as u16),
+                );
+            }
+        }
+        slopes
+    }
+
+    /// The best slopes found, `[rows, width]` for every hidden layer before the target.
+    fn ascend(
+        &self,
+        target: &Target,
+        layers: &[Relaxation],
+        config: &AlphaCrownConfig,
+    ) -> Vec<Tensor<2>> {
+        let width = target.coefficients.len() / target.rows;
+        let rows = matrix(&target.coefficients, target.rows, width, &self.device);
+        let last = self.network.map(target.map);
+        let start = last.transposed(rows.clone());
+        let constant = rows.matmul(last.bias().transpose());
+
+        let mut slopes: Vec<Tensor<2>> = layers
+            .iter()
+            .map(|layer| layer.slope.clone().repeat(&[target.rows, 1]))
+            .collect();
+        let mut best = slopes.clone();
+        let mut best_value: Option<Tensor<2>> = None;
+        let mut first: Vec<Tensor<2>> = slopes.iter().map(Tensor::zeros_like).collect();
+        let mut second = first.clone();
+        let mut rate = config.learning_rate;
+        for step in 1..=config.steps + 1 {
+            let (value, gradients) = self.value(
+                start.clone(),
+                constant.clone(),
+                layers,
+                &slopes,
+                step <= config.steps,
+            );
+            best_value = Some(match best_value {
+                None => {
+                    best.clone_from(&slopes);
+                    value
+                }
+                Some(old) => {
+                    let better = value.clone().greater(old.clone());
+                    for (best, slopes) in best.iter_mut().zip(&slopes) {
+                        let width = slopes.dims()[1];
+                        let mask = better.clone().expand([target.rows, width]);
+                        *best = best.clone().mask_where(mask, slopes.clone());
+                    }
+                    old.mask_where(better, value)
+                }
+            });
+            let corrections = (
+                1.0 - 0.9_f64.powi(step as i32),
+                1.0 - 0.999_f64.powi(step as i32),
+            );
+            for (layer, gradient) in gradients.into_iter().enumerate() {
+                first[layer] = first[layer].clone() * 0.9 + gradient.clone() * 0.1;
+                second[layer] = second[layer].clone() * 0.999 + gradient.square() * 0.001;
+                let scale = (second[layer].clone() * (1.0 / corrections.1)).sqrt() + 1e-8;
+                let step = first[layer].clone() * (rate / corrections.0) / scale;
+                // Projected after the step: a slope that is clamped while the bound is computed would have no gradient at its border.
+                slopes[layer] = (slopes[layer].clone() + step).clamp(0.0, 1.0);
+            }
+            rate *= config.decay;
+        }
+        best
+    }
+
+    /// The bound of every row (`[rows, 1]`), and its derivative by the slopes of every hidden layer if asked for.
+    fn value(
+        &self,
+        start: Tensor<2>,
+        constant: Tensor<2>,
+        layers: &[Relaxation],
+        slopes: &[Tensor<2>],
+        gradients: bool,
+    ) -> (Tensor<2>, Vec<Tensor<2>>) {
+        let mut coefficients = start;
+        let mut value = constant;
+        let mut positive = Vec::with_capacity(layers.len());
+        let mut negative = Vec::with_capacity(layers.len());
+        let mut lower = Vec::with_capacity(layers.len());
+        for (index, layer) in layers.iter().enumerate().rev() {
+            let map = self.network.map(index);
+            let above = coefficients.clone().clamp_min(0.0);
+            let below = coefficients.clamp_max(0.0);
+            let line = slopes[index].clone() * layer.unstable.clone() + layer.on.clone();
+            let multipliers = above.clone() * line.clone() + below.clone() * layer.slope.clone();
+            value = value
+                + below.clone().matmul(layer.offset.clone().transpose())
+                + multipliers.clone().matmul(map.bias().transpose());
+            coefficients = map.transposed(multipliers);
+            positive.push(above);
+            negative.push(below);
+            lower.push(line);
+        }
+        let minimiser = self.center.clone() - coefficients.clone().sign() * self.radius.clone();
+        value = value + (coefficients * minimiser.clone()).sum_dim(1);
+        if !gradients {
+            return (value, Vec::new());
+        }
+        positive.reverse();
+        negative.reverse();
+        lower.reverse();
+        let mut derivatives = Vec::with_capacity(layers.len());
+        let mut activation = minimiser;
+        for (index, layer) in layers.iter().enumerate() {
+            let z = self.network.map(index).forward(activation.clone());
+            derivatives.push(positive[index].clone() * z.clone() * layer.unstable.clone());
+            if index + 1 < layers.len() {
+                let upper = z.clone() * layer.slope.clone() + layer.offset.clone();
+                let mask = negative[index].clone().lower_elem(0.0);
+                activation = (z * lower[index].clone()).mask_where(mask, upper);
+            }
+        }
+        (value, derivatives)
+    }
+}
+
+impl Relaxation {
+    fn new(bounds: &Bounds, device: &Device) -> Self {
+        let width = bounds.lower().len();
+        let each = |f: &dyn Fn(usize, f64, f64) -> f64| {
+            let numbers: Vec<f64> = (0..width)
+                .map(|j| f(j, bounds.lower()[j], bounds.upper()[j]))
+                .collect();
+            matrix(&numbers, 1, width, device)
+        };
+        let state = |j: usize, on: f64, off: f64, unstable: f64| {
+            if bounds.is_off(j) {
+                off
+            } else if bounds.is_on(j) {
+                on
+            } else {
+                unstable
+            }
+        };
+        Self {
+            slope: each(&|j, l, u| state(j, 1.0, 0.0, u / (u - l))),
+            offset: each(&|j, l, u| state(j, 0.0, 0.0, -l * u / (u - l))),
+            on: each(&|j, _, _| state(j, 1.0, 0.0, 0.0)),
+            unstable: each(&|j, _, _| state(j, 0.0, 0.0, 1.0)),
+        }
+    }
+}
