@@ -1,0 +1,283 @@
+//! Every bound is one, and the better methods are no worse.
+
+use burn::tensor::Device;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use zonotope_verify::crown::{
+    AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds,
+};
+use zonotope_verify::dual::{AscentConfig, PaperExperiment, ZonoDualConfig};
+use zonotope_verify::interval::Bounds;
+use zonotope_verify::network::{Layer, Network};
+use zonotope_verify::objective::Objective;
+use zonotope_verify::spec::InputBox;
+
+use crate::oracle::{convolutional, dense, exact_minimum, point, random_box, values};
+
+fn quick() -> ZonoDualConfig {
+    ZonoDualConfig::new().with_ascent(AscentConfig {
+        steps: 60,
+        ..AscentConfig::default()
+    })
+}
+
+#[test]
+fn no_bound_exceeds_what_an_input_attains() {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let device = Device::flex();
+    for round in 0..40 {
+        let scale = [1.0, 1.0, 1e-4, 1e4][round % 4];
+        let network = match round % 5 {
+            0 => convolutional(&mut rng),
+            1 => dense(&[4, 3, 3], scale, &mut rng),
+            2 => dense(&[3, 8, 8, 2], scale, &mut rng),
+            _ => dense(&[5, 9, 7, 6, 3], scale, &mut rng),
+        };
+        let radius = [0.0, 0.01, 0.1, 0.5, 2.0][rng.random_range(0..5)];
+        let input = random_box(network.inputs(), radius, &mut rng);
+        let objective = Objective::margins(0, network.outputs()).unwrap();
+        let hidden =
+            intermediate_bounds(&network, &input, &IntermediateBounds::default(), &device).unwrap();
+        let config = AlphaCrownConfig::new();
+        let crown = lower_bounds(
+            &network,
+            &input,
+            &hidden,
+            &objective,
+            &config.clone().with_steps(0),
+            &device,
+        )
+        .unwrap();
+        let alpha = lower_bounds(&network, &input, &hidden, &objective, &config, &device).unwrap();
+        let dual = quick()
+            .init()
+            .lower_bounds(&network, &input, &objective, &device)
+            .unwrap();
+        let paper = ZonoDualConfig::paper(PaperExperiment::MnistLastLayer)
+            .with_ascent(AscentConfig {
+                steps: 20,
+                ..AscentConfig::default()
+            })
+            .init()
+            .lower_bounds(&network, &input, &objective, &device)
+            .unwrap();
+        let mut least = vec![f64::INFINITY; objective.len()];
+        for _ in 0..400 {
+            let x = point(&input, &mut rng);
+            for (least, value) in least.iter_mut().zip(values(&network, &objective, &x)) {
+                *least = least.min(value);
+            }
+        }
+        for row in 0..objective.len() {
+            for (name, bound) in [
+                ("crown", &crown),
+                ("alpha-crown", &alpha),
+                ("zonodual", &dual.lower),
+                ("paper", &paper.lower),
+            ] {
+                assert!(bound[row].is_finite(), "{name}: round {round}");
+                let error = 1e-12 * least[row].abs().max(scale);
+                assert!(
+                    bound[row] <= least[row] + error,
+                    "{name}: {} > {} in round {round}",
+                    bound[row],
+                    least[row]
+                );
+                if radius == 0.0 {
+                    let gap = least[row] - bound[row];
+                    assert!(
+                        gap <= 1e-9 * least[row].abs().max(scale * scale),
+                        "{name}: gap {gap} at a point, round {round}"
+                    );
+                }
+            }
+            assert!(alpha[row] >= crown[row]);
+            assert!(
+                dual.lower[row] >= dual.stages[0].bounds[row],
+                "T5: the pairs are worse than their start"
+            );
+        }
+    }
+}
+
+#[test]
+fn hidden_bounds_hold_every_reachable_value_and_better_methods_are_tighter() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let device = Device::flex();
+    for round in 0..12 {
+        let network = if round % 3 == 0 {
+            convolutional(&mut rng)
+        } else {
+            dense(&[4, 8, 8, 8, 2], 1.0, &mut rng)
+        };
+        let input = random_box(network.inputs(), 0.2, &mut rng);
+        let methods = [
+            IntermediateBounds::Interval,
+            IntermediateBounds::WongKolter,
+            IntermediateBounds::Crown,
+            IntermediateBounds::default(),
+        ];
+        let all: Vec<Vec<Bounds>> = methods
+            .iter()
+            .map(|method| intermediate_bounds(&network, &input, method, &device).unwrap())
+            .collect();
+        for bounds in &all {
+            assert_eq!(bounds.len(), network.hidden().len());
+            for _ in 0..100 {
+                for (values, bounds) in hidden_values(&network, &point(&input, &mut rng))
+                    .iter()
+                    .zip(bounds)
+                {
+                    for (j, value) in values.iter().enumerate() {
+                        let error = 1e-12 * value.abs().max(1.0);
+                        assert!(
+                            bounds.lower()[j] <= value + error
+                                && value - error <= bounds.upper()[j]
+                        );
+                    }
+                }
+            }
+        }
+        let width = |bounds: &[Bounds]| -> f64 {
+            bounds
+                .iter()
+                .map(|bounds| {
+                    (0..bounds.lower().len())
+                        .map(|j| bounds.width(j))
+                        .sum::<f64>()
+                })
+                .sum()
+        };
+        for worse in &all[..3] {
+            assert!(width(&all[3]) <= width(worse), "alpha-CROWN is wider");
+        }
+    }
+}
+
+/// Pre-activations of all hidden layers, by cutting the network off behind each.
+fn hidden_values(network: &Network, input: &[f64]) -> Vec<Vec<f64>> {
+    let layers = network.layers();
+    layers
+        .iter()
+        .enumerate()
+        .filter(|(_, layer)| **layer == Layer::Relu)
+        .map(|(index, _)| {
+            let head =
+                Network::new(network.input_shape().to_vec(), layers[..index].to_vec()).unwrap();
+            head.evaluate(input)
+                .unwrap()
+                .iter()
+                .map(|value| value.value)
+                .collect()
+        })
+        .collect()
+}
+
+/// CROWN as its authors write it: linear lower bounds, carried backward. Returns the bound of one row.
+fn textbook_crown(network: &Network, input: &InputBox, hidden: &[Bounds], row: &[f64]) -> f64 {
+    let affine: Vec<_> = network
+        .layers()
+        .iter()
+        .filter_map(|layer| match layer {
+            Layer::Affine(layer) => Some(layer),
+            _ => None,
+        })
+        .collect();
+    let mut a = row.to_vec();
+    let mut constant = 0.0;
+    for (index, layer) in affine.iter().enumerate().rev() {
+        constant += a
+            .iter()
+            .zip(&layer.bias)
+            .map(|(a, b)| a * f64::from(*b))
+            .sum::<f64>();
+        let mut next = vec![0.0; layer.inputs];
+        for (i, a) in a.iter().enumerate() {
+            for (j, next) in next.iter_mut().enumerate() {
+                *next += a * f64::from(layer.weight[i * layer.inputs + j]);
+            }
+        }
+        if index > 0 {
+            let bounds = &hidden[index - 1];
+            for (j, a) in next.iter_mut().enumerate() {
+                let (l, u) = (bounds.lower()[j], bounds.upper()[j]);
+                if u <= 0.0 {
+                    *a = 0.0;
+                } else if l < 0.0 {
+                    if *a >= 0.0 {
+                        *a *= if u > -l { 1.0 } else { 0.0 };
+                    } else {
+                        constant += *a * (-l * u / (u - l));
+                        *a *= u / (u - l);
+                    }
+                }
+            }
+        }
+        a = next;
+    }
+    let box_part: f64 = a
+        .iter()
+        .enumerate()
+        .map(|(i, a)| {
+            if *a >= 0.0 {
+                a * input.lower()[i]
+            } else {
+                a * input.upper()[i]
+            }
+        })
+        .sum();
+    constant + box_part
+}
+
+#[test]
+fn crown_is_the_box_decomposition_at_special_duals() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let device = Device::flex();
+    for _ in 0..30 {
+        let network = dense(&[4, 7, 6, 5, 3], 1.0, &mut rng);
+        let input = random_box(4, 0.3, &mut rng);
+        let hidden =
+            intermediate_bounds(&network, &input, &IntermediateBounds::Crown, &device).unwrap();
+        let objective = Objective::margins(1, 3).unwrap();
+        let config = AlphaCrownConfig::new().with_steps(0);
+        let found = lower_bounds(&network, &input, &hidden, &objective, &config, &device).unwrap();
+        for (row, found) in found.iter().enumerate() {
+            let expected = textbook_crown(&network, &input, &hidden, objective.row(row));
+            assert!(
+                (found - expected).abs() <= 1e-10 * expected.abs().max(1.0),
+                "{found} instead of {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn bounds_lie_below_the_exact_minimum_of_small_networks() {
+    let mut rng = ChaCha8Rng::seed_from_u64(4);
+    let device = Device::flex();
+    let mut closed = 0.0;
+    let mut count = 0;
+    for _ in 0..25 {
+        let network = dense(&[3, 4, 4, 1], 1.0, &mut rng);
+        let input = random_box(3, 0.8, &mut rng);
+        let objective = Objective::rows(1, &[vec![1.0]]).unwrap();
+        let exact = exact_minimum(&network, &[1.0], &input);
+        let dual = quick()
+            .init()
+            .lower_bounds(&network, &input, &objective, &device)
+            .unwrap();
+        assert!(dual.lower[0] <= exact + 1e-9, "{} > {exact}", dual.lower[0]);
+        let start = dual.stages[0].bounds[0];
+        if exact - start > 1e-6 {
+            closed += (dual.lower[0] - start) / (exact - start);
+            count += 1;
+        }
+    }
+    assert!(count > 5);
+    // Pairs see what single neurons cannot: some of alpha-CROWN's gap goes.
+    assert!(
+        closed / f64::from(count) > 0.05,
+        "{} of the gap",
+        closed / f64::from(count)
+    );
+}
