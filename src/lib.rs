@@ -14,6 +14,14 @@
     not(feature = "bpe-inference"),
     doc = "| `bpe_inference` | `bpe-inference` (default, off in this build) | What was this tokenizer trained on? |"
 )]
+#![cfg_attr(
+    feature = "zonotope-verify",
+    doc = "| [`zonotope_verify`] | `zonotope-verify` (default) | What can this network provably never do? |"
+)]
+#![cfg_attr(
+    not(feature = "zonotope-verify"),
+    doc = "| `zonotope_verify` | `zonotope-verify` (default, off in this build) | What can this network provably never do? |"
+)]
 //!
 //! The features `flex` (default), `wgpu`, `vulkan` and `cuda` decide which devices tensors can live on, and are passed on to
 //! every crate that is switched on. The device itself is chosen at run time.
@@ -23,6 +31,9 @@
 #[cfg(feature = "bpe-inference")]
 #[doc(inline)]
 pub use bpe_inference;
+#[cfg(feature = "zonotope-verify")]
+#[doc(inline)]
+pub use zonotope_verify;
 
 /// Compiles the examples of the README as documentation tests.
 #[cfg(all(doctest, feature = "bpe-inference"))]
