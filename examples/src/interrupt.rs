@@ -51,6 +51,12 @@ pub struct Limit {
 impl Limit {
     /// Work that begins now and may take this long; `None` for as long as it takes.
     pub fn start(time: Option<Duration>) -> Self {
+        Self::calling(time, || {})
+    }
+
+    /// As [`Limit::start`]; when the flag is set, `stop` is called, once and on another thread: for work that looks at
+    /// a flag of its own.
+    pub fn calling(time: Option<Duration>, stop: impl FnOnce() + Send + 'static) -> Self {
         let interrupted = interrupted();
         // A time beyond what the clock can hold is no limit.
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
@@ -62,7 +68,7 @@ impl Limit {
                 let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
                 if late || interrupted.load(Ordering::Relaxed) {
                     watched.store(true, Ordering::Relaxed);
-                    break;
+                    return stop();
                 }
             }
         });
@@ -120,6 +126,22 @@ mod tests {
         assert_eq!(limit.remaining(), None);
         let endless = Limit::start(Some(Duration::MAX));
         assert!(endless.check("waiting").is_ok());
+    }
+
+    #[test]
+    fn who_asks_is_called_when_the_time_is_up_and_not_before() {
+        let (called, calls) = mpsc::channel();
+        let of = |time| {
+            let called = called.clone();
+            Limit::calling(time, move || called.send(()).unwrap())
+        };
+        drop(of(Some(Duration::from_secs(20))));
+        let endless = of(None);
+        thread::sleep(3 * TICK);
+        assert!(calls.try_recv().is_err());
+        let short = of(Some(Duration::from_millis(10)));
+        calls.recv_timeout(Duration::from_secs(20)).unwrap();
+        drop((endless, short));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What all example programs share: the options that every program has, devices, progress bars and logs, tables,
-//! plots, the one shape of output, and small language models to try things on.
+//! plots, the one shape of output, small language models to try things on, and classifiers as a verifier takes them.
 //!
 //! A program is an argument type, a serialisable result and a function from the one to the other;
 //! [`program::run`] does the rest:
@@ -52,9 +52,13 @@ pub mod plot;
 pub mod program;
 pub mod progress;
 pub mod report;
+#[cfg(feature = "burn")]
+pub mod robustness;
 pub mod solver;
 pub mod stops;
 pub mod table;
+#[cfg(feature = "burn")]
+pub mod verifiable;
 
 pub use args::CommonArgs;
 pub use device::DeviceName;

@@ -1,3 +1,5 @@
 //! The default run of every program, which is also its stop in the tour.
 
 pub mod bpe_inference;
+#[cfg(feature = "burn")]
+pub mod zonotope_verify;

@@ -34,9 +34,17 @@ fn run(args: &Args, report: &Report) -> Result<Value> {
     report.say("# bpe-inference: what was this tokenizer trained on?\n");
     let options = stops::bpe_inference::Options::default();
     let bpe_inference = stops::bpe_inference::run(&options, &args.common, report)?;
+    let mut results = json!({"bpe-inference": bpe_inference});
+    #[cfg(feature = "burn")]
+    {
+        report.say("\n# zonotope-verify: what can this network provably never do?\n");
+        let options = stops::zonotope_verify::Options::default();
+        results["zonotope-verify"] = stops::zonotope_verify::run(&options, &args.common, report)?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     report.say(format!(
-        "\nThe tour took {seconds:.1} s. Each stop is a program of its own: `cargo run --release --bin bpe-inference -- --help`."
+        "\nThe tour took {seconds:.1} s. Each stop is a program of its own: `cargo run --release --bin bpe-inference -- --help`, \
+         and so on."
     ));
-    Ok(json!({"results": {"bpe-inference": bpe_inference}, "seconds": seconds}))
+    Ok(json!({"results": results, "seconds": seconds}))
 }

@@ -4,3 +4,5 @@ mod bpe_inference;
 #[cfg(feature = "flex")]
 mod networks;
 mod support;
+#[cfg(feature = "flex")]
+mod zonotope_verify;
