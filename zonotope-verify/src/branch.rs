@@ -428,12 +428,18 @@ pub(crate) fn branch_on_inputs(
     let mut suspect = None;
     let mut pending = vec![(0_usize, case.input.clone())];
     loop {
-        let judged: Vec<(f64, usize, Option<(usize, f64)>, f64)> = pending
+        let judged: Vec<Judged> = pending
             .par_iter()
             .map(|(_, part)| judge(network, part, &case.outputs))
             .collect::<Result<_>>()?;
         nodes += pending.len();
-        for ((node, input), (bound, space, cut, middle)) in pending.drain(..).zip(judged) {
+        for ((node, input), judged) in pending.drain(..).zip(judged) {
+            let Judged {
+                bound,
+                space,
+                cut,
+                middle,
+            } = judged;
             if bound > 0.0 {
                 finished = finished.min(bound);
                 tree[node] = InputNode::Leaf { space };
@@ -509,12 +515,19 @@ pub(crate) fn branch_on_inputs(
     })
 }
 
-/// Bound of a part, the half-space it comes from, where to cut, and the value of the case at the part's middle.
-fn judge(
-    network: &Network,
-    part: &InputBox,
-    spaces: &[HalfSpace],
-) -> Result<(f64, usize, Option<(usize, f64)>, f64)> {
+/// What is known of a part of the box.
+struct Judged {
+    /// The best proven bound of `a y - b`.
+    bound: f64,
+    /// The half-space that it comes from.
+    space: usize,
+    /// The input to cut, and where.
+    cut: Option<(usize, f64)>,
+    /// The value of the case at the part's middle.
+    middle: f64,
+}
+
+fn judge(network: &Network, part: &InputBox, spaces: &[HalfSpace]) -> Result<Judged> {
     let (values, multipliers) = box_bounds(network, part, spaces)?;
     let (space, bound) = values
         .iter()
@@ -575,5 +588,10 @@ fn judge(
                 - space.bound
         })
         .fold(f64::NEG_INFINITY, f64::max);
-    Ok((bound, space, cut, value))
+    Ok(Judged {
+        bound,
+        space,
+        cut,
+        middle: value,
+    })
 }

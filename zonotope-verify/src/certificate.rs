@@ -1,6 +1,7 @@
 //! Proofs that can be stored, and checked without a tensor library and without trusting the search.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
@@ -163,10 +164,10 @@ impl Certificate {
                 .position(|other| other.input == case.input)
                 .unwrap_or(index);
             let key = (relaxation, first);
-            if !prepared.contains_key(&key) {
-                prepared.insert(key, shared.prepare(network, &case.input)?);
-            }
-            let (hidden, sets) = &prepared[&key];
+            let (hidden, sets) = match prepared.entry(key) {
+                Entry::Occupied(entry) => entry.into_mut(),
+                Entry::Vacant(entry) => entry.insert(shared.prepare(network, &case.input)?),
+            };
             match proof {
                 CaseProof::Inputs(_) => {}
                 CaseProof::Activations { tree, .. } => {
