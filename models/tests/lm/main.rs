@@ -30,6 +30,11 @@ const VARIANTS: [&str; 4] = [
     "gpt_neox_sequential",
 ];
 
+/// Whether the tests run on the processor.
+fn on_processor() -> bool {
+    !matches!(std::env::var("FIRE_ASSAY_DEVICE"), Ok(name) if name != "flex")
+}
+
 fn device() -> Device {
     match std::env::var("FIRE_ASSAY_DEVICE").as_deref() {
         Err(_) | Ok("flex") => Device::flex(),

@@ -5,7 +5,7 @@ use fire_assay_models::lm::{CausalLm, KvCache, Side, TokenBatch};
 use fire_assay_models::tensors::{Safetensors, TensorSource};
 use serde_json::Value;
 
-use crate::{FAMILIES, VARIANTS, assert_close, folder, load, values};
+use crate::{FAMILIES, VARIANTS, assert_close, folder, load, on_processor, values};
 
 struct Reference {
     name: &'static str,
@@ -133,6 +133,8 @@ fn one_hot_gradients_are_those_of_transformers() {
         let norm = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>().sqrt();
         let relative = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b))
             / norm(&mut expected.iter().copied());
-        assert!(relative <= 1e-5, "{}: {relative}", r.name);
+        // Shaders have no error function; that of GPT-NeoX's GELU is approximated there.
+        let tolerance = if on_processor() { 1e-5 } else { 1e-3 };
+        assert!(relative <= tolerance, "{}: {relative}", r.name);
     }
 }
