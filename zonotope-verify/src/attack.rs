@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{DeviceNetwork, matrix, numbers};
 use crate::error::{Error, Result};
 use crate::network::Network;
+use crate::rounding::{add_up, mul_up, sum_up};
 use crate::spec::UnsafeCase;
 
 /// Settings of the attack.
@@ -170,28 +171,20 @@ fn judge(
     device: &Device,
 ) -> Result<Attack> {
     let outputs = network.evaluate(&input)?;
-    let mut value = f64::NEG_INFINITY;
-    let mut certain = f64::NEG_INFINITY;
+    let output: Vec<f64> = outputs.iter().map(|y| y.value).collect();
+    let mut certain = true;
     for space in &case.outputs {
-        let mut sum = -space.bound;
-        let mut error = 0.0;
-        let mut magnitude = space.bound.abs();
-        for (coefficient, output) in space.coefficients.iter().zip(&outputs) {
-            sum += coefficient * output.value;
-            error += coefficient.abs() * output.radius;
-            magnitude += (coefficient * output.value).abs();
-        }
-        let error =
-            (error + magnitude * f64::EPSILON * (2 * outputs.len() + 4) as f64) * (1.0 + 1e-12);
-        value = value.max(sum);
-        certain = certain.max(sum + error);
+        let excess = space.excess(&output)?;
+        let terms = space.coefficients.iter().zip(&outputs);
+        let error = sum_up(terms.map(|(a, y)| mul_up(a.abs(), y.radius)));
+        // Written so that NaN is no violation.
+        certain &= add_up(add_up(excess.value, excess.radius), error) <= 0.0;
     }
     let single = numbers(descent.value(matrix(&input, 1, input.len(), device)))[0];
-    let violates = case.outputs.is_empty() || (certain <= 0.0 && single <= 0.0);
     Ok(Attack {
-        output: outputs.iter().map(|x| x.value).collect(),
-        value,
-        violates,
+        value: case.margin(&output)?,
+        violates: case.outputs.is_empty() || (certain && single <= 0.0),
+        output,
         input,
     })
 }
