@@ -163,7 +163,7 @@ fn block(
             let rho = &rho[span];
             for (neuron, &error) in errors.iter().enumerate() {
                 // relu(z) lies in [0, max(u, 0)].
-                sum.slack += error * bounds.upper()[neuron].max(0.0);
+                sum.lose(error * bounds.upper()[neuron].max(0.0));
             }
             match sets.map(|sets| &sets[layer]) {
                 None => {
@@ -263,6 +263,12 @@ impl Sum {
     fn add(&mut self, term: f64, error: f64) {
         self.value += term;
         self.magnitude += term.abs();
+        self.slack += error;
+        self.terms += 1;
+    }
+
+    /// Takes off what a term that is already there may be wrong by.
+    fn lose(&mut self, error: f64) {
         self.slack += error;
         self.terms += 1;
     }
