@@ -352,7 +352,7 @@ fn ascend(
 
 /// The neuron whose triangle costs most: `max(-c2, 0) u (-l) / (u - l)`, with a share of the cost that a lower line can have (2.11 of the design).
 fn choose(relaxed: &Relaxed<'_>, space: &HalfSpace, state: &Decisions) -> Result<Option<Split>> {
-    let Some(bounds) = decided(&relaxed.hidden, &state.splits) else {
+    let Some(bounds) = decided(&relaxed.hidden, &state.splits)? else {
         return Ok(None);
     };
     let maps = relaxed.network.maps();

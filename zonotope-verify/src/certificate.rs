@@ -108,6 +108,7 @@ impl Certificate {
     ///
     /// [`Error::CertificateRejected`], naming the first part that proves nothing; [`Error::ShapeMismatch`] if the specification does not fit the network.
     pub fn check(&self, network: &Network, spec: &Spec) -> Result<()> {
+        spec.check_sizes(network.inputs(), network.outputs())?;
         let mut prepared: BTreeMap<(usize, usize), (Vec<Bounds>, Vec<LayerSets>)> = BTreeMap::new();
         for (index, case) in spec.cases.iter().enumerate() {
             let at = format!("case {index}");
@@ -115,24 +116,6 @@ impl Certificate {
                 at: at.clone(),
                 reason: reason.to_owned(),
             };
-            if case.input.len() != network.inputs() {
-                return Err(Error::ShapeMismatch {
-                    layer: at.clone(),
-                    expected: format!("{} inputs", network.inputs()),
-                    found: case.input.len().to_string(),
-                });
-            }
-            if let Some(space) = case
-                .outputs
-                .iter()
-                .find(|space| space.coefficients.len() != network.outputs())
-            {
-                return Err(Error::ShapeMismatch {
-                    layer: at.clone(),
-                    expected: format!("{} outputs", network.outputs()),
-                    found: space.coefficients.len().to_string(),
-                });
-            }
             let proof = self
                 .cases
                 .get(&index)
@@ -273,7 +256,7 @@ impl RelaxationProof {
 }
 
 /// The bounds of the hidden layers under some decisions; `None` if they contradict each other, so that nothing is left to prove.
-pub(crate) fn decided(hidden: &[Bounds], splits: &[Split]) -> Option<Vec<Bounds>> {
+pub(crate) fn decided(hidden: &[Bounds], splits: &[Split]) -> Result<Option<Vec<Bounds>>> {
     let mut lower: Vec<Vec<f64>> = hidden
         .iter()
         .map(|bounds| bounds.lower().to_vec())
@@ -289,14 +272,15 @@ pub(crate) fn decided(hidden: &[Bounds], splits: &[Split]) -> Option<Vec<Bounds>
             upper[split.layer][split.neuron] = upper[split.layer][split.neuron].min(0.0);
         }
         if lower[split.layer][split.neuron] > upper[split.layer][split.neuron] {
-            return None;
+            return Ok(None);
         }
     }
     lower
         .into_iter()
         .zip(upper)
-        .map(|(lower, upper)| Bounds::new(lower, upper).ok())
-        .collect()
+        .map(|(lower, upper)| Bounds::new(lower, upper))
+        .collect::<Result<_>>()
+        .map(Some)
 }
 
 /// The proven bound of one node: of `coefficients y` under some decisions.
@@ -309,7 +293,7 @@ pub(crate) fn node_bound(
     splits: &[Split],
     multipliers: &[Vec<f64>],
 ) -> Result<f64> {
-    let Some(bounds) = decided(hidden, splits) else {
+    let Some(bounds) = decided(hidden, splits)? else {
         return Ok(f64::INFINITY);
     };
     let target = Target {

@@ -33,7 +33,7 @@ pub(crate) fn solve_decided(
     splits: &[Split],
     bound: f64,
 ) -> Option<Decided> {
-    let bounds = decided(hidden, splits)?;
+    let bounds = decided(hidden, splits).ok()??;
     let inputs = input.len();
     let width: usize = hidden.iter().map(|bounds| bounds.lower().len()).sum();
     if inputs.checked_mul(width + 2 * inputs)? > LIMIT {
