@@ -23,7 +23,7 @@ use crate::crown::{
 };
 use crate::error::{Error, Result};
 use crate::groups::{self, Group, GroupConfig, Leaf, LeafBatch, ObjectiveLeaves, SplitTree};
-use crate::interval::Bounds;
+use crate::interval::{Bounds, check_input};
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::objective::Objective;
@@ -343,13 +343,7 @@ impl ZonoDual {
         device: &Device,
         limits: Limits,
     ) -> Result<Relaxed<'a>> {
-        if input.len() != network.inputs() {
-            return Err(Error::ShapeMismatch {
-                layer: "input box".to_owned(),
-                expected: format!("{} inputs", network.inputs()),
-                found: input.len().to_string(),
-            });
-        }
+        check_input(network, input)?;
         let (mut hidden, proof) = proven_bounds(network, input, &self.config.intermediate, device)?;
         let zonotopes = zonotopes(network, input, &mut hidden)?;
         let (sets, tables) = self.sets(network, &hidden, zonotopes)?;
@@ -417,10 +411,14 @@ impl ZonoDual {
         let layer = target.map - 1;
         let bounds = &relaxed.hidden[layer];
         let unstable = bounds.unstable();
-        if unstable.len() < 2 {
+        let zonotope = &relaxed.sets[layer].zonotope;
+        // Where bounds were lost to overflow there is nothing to search.
+        let finite = |&neuron: &usize| {
+            bounds.width(neuron).is_finite() && zonotope.rounding()[neuron].is_finite()
+        };
+        if unstable.len() < 2 || !unstable.iter().all(finite) {
             return Ok(None);
         }
-        let zonotope = &relaxed.sets[layer].zonotope;
         let mut lower = paired.values.clone();
         let neurons = by_similarity(zonotope.rows(), &unstable, config.dimension)?
             .groups()
