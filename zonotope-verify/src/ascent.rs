@@ -126,16 +126,6 @@ impl DeviceLayer {
     ) -> Self {
         let width = bounds.lower().len();
         let row = |numbers: &[f64]| matrix(numbers, 1, width, device);
-        let relu = |numbers: &[f64]| -> Vec<f64> { numbers.iter().map(|x| x.max(0.0)).collect() };
-        let cap: Vec<f64> = (0..width)
-            .map(|j| {
-                if bounds.is_unstable(j) {
-                    0.0
-                } else {
-                    f64::from(FORBIDDEN)
-                }
-            })
-            .collect();
         let mut alone = vec![1.0; width];
         for &neuron in grouped {
             alone[neuron] = 0.0;
@@ -149,9 +139,9 @@ impl DeviceLayer {
         Self {
             lower: row(bounds.lower()),
             upper: row(bounds.upper()),
-            lower_relu: row(&relu(bounds.lower())),
-            upper_relu: row(&relu(bounds.upper())),
-            cap: row(&cap),
+            lower_relu: row(&positive_parts(bounds.lower())),
+            upper_relu: row(&positive_parts(bounds.upper())),
+            cap: row(&caps(bounds)),
             alone: row(&alone),
             pairs: table
                 .filter(|table| !table.pairs().is_empty())
@@ -179,16 +169,7 @@ impl DeviceLayer {
         let mut upper = bounds.upper().repeat(rows.len());
         let mut below = vec![0.0; rows.len() * width];
         let mut above = below.clone();
-        let mut cap: Vec<f64> = (0..width)
-            .map(|j| {
-                if bounds.is_unstable(j) {
-                    0.0
-                } else {
-                    f64::from(FORBIDDEN)
-                }
-            })
-            .collect();
-        cap = cap.repeat(rows.len());
+        let mut cap = caps(bounds).repeat(rows.len());
         for (row, splits) in rows.iter().enumerate() {
             for split in splits.iter().filter(|split| split.layer == layer) {
                 let at = row * width + split.neuron;
@@ -203,10 +184,9 @@ impl DeviceLayer {
             }
         }
         let matrix = |numbers: &[f64]| matrix(numbers, rows.len(), width, device);
-        let relu = |numbers: &[f64]| -> Vec<f64> { numbers.iter().map(|x| x.max(0.0)).collect() };
         Self {
-            lower_relu: matrix(&relu(&lower)),
-            upper_relu: matrix(&relu(&upper)),
+            lower_relu: matrix(&positive_parts(&lower)),
+            upper_relu: matrix(&positive_parts(&upper)),
             lower: matrix(&lower),
             upper: matrix(&upper),
             cap: matrix(&cap),
@@ -243,6 +223,22 @@ impl DeviceLayer {
             }
         }
     }
+}
+
+/// What the minimum of every neuron's box may not exceed.
+fn caps(bounds: &Bounds) -> Vec<f64> {
+    let cap = |j| {
+        if bounds.is_unstable(j) {
+            0.0
+        } else {
+            f64::from(FORBIDDEN)
+        }
+    };
+    (0..bounds.len()).map(cap).collect()
+}
+
+fn positive_parts(numbers: &[f64]) -> Vec<f64> {
+    numbers.iter().map(|x| x.max(0.0)).collect()
 }
 
 impl DevicePairs {
