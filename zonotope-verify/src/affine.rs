@@ -98,6 +98,11 @@ impl AffineMap {
         self.bias.len()
     }
 
+    /// Number of stored entries of `W`.
+    pub(crate) fn entries(&self) -> usize {
+        self.matrix.entries().len()
+    }
+
     /// The stored matrix `M`.
     #[cfg(test)]
     pub(crate) fn matrix(&self) -> &Matrix {

@@ -27,6 +27,14 @@ pub(crate) struct DeviceLayer {
     pairs: Option<DevicePairs>,
     /// Where rows have decided signs: what a candidate costs that is below 0, or above, in each coordinate (`[rows, width]` each).
     forbidden: Option<(Tensor<2>, Tensor<2>)>,
+    /// Whether the boxes may be smaller than those that the pairs were cut with, so that a pair's boxes can tell more than its polygon.
+    own_boxes: bool,
+}
+
+/// The boxes and decisions of one row.
+pub(crate) struct RowBox<'a> {
+    pub(crate) bounds: &'a Bounds,
+    pub(crate) splits: &'a [Split],
 }
 
 /// The cases of a group of neurons of one layer, for all rows of an objective, with multipliers of their own that ascend beside those of the layers.
@@ -115,6 +123,8 @@ struct DevicePairs {
     second: Tensor<3>,
     /// For every neuron its column in `[alone, first coordinates, second coordinates]`.
     order: Tensor<1, Int>,
+    /// The first and the second neuron of every pair.
+    own: [Tensor<1, Int>; 2],
 }
 
 impl DeviceLayer {
@@ -147,43 +157,40 @@ impl DeviceLayer {
                 .filter(|table| !table.pairs().is_empty())
                 .map(|table| DevicePairs::new(table, width, device)),
             forbidden: None,
+            own_boxes: false,
         }
     }
 
-    /// The layer with boxes cut by decisions: for every row the splits that hold for it (of any layer; `layer` is this one's number).
-    pub(crate) fn split(
-        &self,
-        layer: usize,
-        bounds: &Bounds,
-        rows: &[&[Split]],
-        device: &Device,
-    ) -> Self {
-        let width = bounds.lower().len();
-        let decided = rows
-            .iter()
-            .any(|splits| splits.iter().any(|split| split.layer == layer));
-        if !decided {
-            return self.clone();
-        }
-        let mut lower = bounds.lower().repeat(rows.len());
-        let mut upper = bounds.upper().repeat(rows.len());
-        let mut below = vec![0.0; rows.len() * width];
-        let mut above = below.clone();
-        let mut cap = caps(bounds).repeat(rows.len());
-        for (row, splits) in rows.iter().enumerate() {
-            for split in splits.iter().filter(|split| split.layer == layer) {
-                let at = row * width + split.neuron;
-                if split.positive {
-                    lower[at] = lower[at].max(0.0);
-                    below[at] = f64::from(FORBIDDEN);
-                } else {
-                    upper[at] = upper[at].min(0.0);
-                    above[at] = f64::from(FORBIDDEN);
-                }
-                cap[at] = f64::from(FORBIDDEN);
-            }
-        }
+    /// The layer for rows that each have boxes and decisions of their own.
+    pub(crate) fn for_rows(&self, layer: usize, rows: &[RowBox<'_>], device: &Device) -> Self {
+        let all = |side: fn(&Bounds) -> &[f64]| -> Vec<f64> {
+            rows.iter()
+                .flat_map(|row| side(row.bounds).iter().copied())
+                .collect()
+        };
+        let (lower, upper) = (all(Bounds::lower), all(Bounds::upper));
+        let cap: Vec<f64> = rows.iter().flat_map(|row| caps(row.bounds)).collect();
+        let width = lower.len() / rows.len().max(1);
         let matrix = |numbers: &[f64]| matrix(numbers, rows.len(), width, device);
+        let decided = self.pairs.is_some()
+            && rows
+                .iter()
+                .any(|row| row.splits.iter().any(|split| split.layer == layer));
+        let forbidden = decided.then(|| {
+            let mut below = vec![0.0; rows.len() * width];
+            let mut above = below.clone();
+            for (index, row) in rows.iter().enumerate() {
+                for split in row.splits.iter().filter(|split| split.layer == layer) {
+                    let side = if split.positive {
+                        &mut below
+                    } else {
+                        &mut above
+                    };
+                    side[index * width + split.neuron] = f64::from(FORBIDDEN);
+                }
+            }
+            (matrix(&below), matrix(&above))
+        });
         Self {
             lower_relu: matrix(&positive_parts(&lower)),
             upper_relu: matrix(&positive_parts(&upper)),
@@ -192,7 +199,8 @@ impl DeviceLayer {
             cap: matrix(&cap),
             alone: self.alone.clone(),
             pairs: self.pairs.clone(),
-            forbidden: Some((matrix(&below), matrix(&above))),
+            forbidden,
+            own_boxes: true,
         }
     }
 
@@ -212,11 +220,14 @@ impl DeviceLayer {
         let value = at_lower.min_pair(at_upper);
         let cap = self.cap.clone().expand(shape);
         let point = point.mask_fill(value.clone().greater(cap.clone()), 0.0);
-        let value = (value.min_pair(cap) * self.alone.clone()).sum_dim(1);
+        let boxed = value.min_pair(cap);
+        let value = (boxed.clone() * self.alone.clone()).sum_dim(1);
         match &self.pairs {
             None => (value, point),
             Some(pairs) => {
-                let (minimum, first, second) = pairs.minimum(c1, c2, self.forbidden.as_ref());
+                let boxed = self.own_boxes.then_some((&boxed, &point));
+                let (minimum, first, second) =
+                    pairs.minimum(c1, c2, self.forbidden.as_ref(), boxed);
                 let point =
                     Tensor::cat(vec![point, first, second], 1).select(1, pairs.order.clone());
                 (value + minimum, point)
@@ -281,6 +292,11 @@ impl DevicePairs {
             first: points(first),
             second: points(second),
             order: Tensor::from_data(TensorData::from(order.as_slice()), device),
+            own: [0, 1].map(|side| {
+                let neurons: Vec<i32> =
+                    table.pairs().iter().map(|pair| pair[side] as i32).collect();
+                Tensor::from_data(TensorData::from(neurons.as_slice()), device)
+            }),
         }
     }
 
@@ -290,6 +306,7 @@ impl DevicePairs {
         c1: &Tensor<2>,
         c2: &Tensor<2>,
         forbidden: Option<&(Tensor<2>, Tensor<2>)>,
+        boxed: Option<(&Tensor<2>, &Tensor<2>)>,
     ) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
         let rows = c1.dims()[0];
         let (below, above) = forbidden.map_or_else(
@@ -312,10 +329,21 @@ impl DevicePairs {
                 .reshape([self.count, rows])
                 .transpose()
         };
+        let minimum = minimum.reshape([self.count, rows]).transpose();
+        let (first, second) = (pick(&self.first), pick(&self.second));
+        let Some((value, point)) = boxed else {
+            return (minimum.sum_dim(1), first, second);
+        };
+        // Both are lower bounds of the same minimum, so the larger counts.
+        let [own_first, own_second] = &self.own;
+        let alone = value.clone().select(1, own_first.clone())
+            + value.clone().select(1, own_second.clone());
+        let better = alone.clone().greater(minimum.clone());
+        let point = |column: &Tensor<1, Int>| point.clone().select(1, column.clone());
         (
-            minimum.reshape([self.count, rows]).sum_dim(0).transpose(),
-            pick(&self.first),
-            pick(&self.second),
+            minimum.max_pair(alone).sum_dim(1),
+            first.mask_where(better.clone(), point(own_first)),
+            second.mask_where(better, point(own_second)),
         )
     }
 }
@@ -484,6 +512,23 @@ impl<'a> Ascent<'a> {
     /// The groups, with the multipliers of their leaves as they are now.
     pub(crate) fn groups(&self) -> &[DeviceGroup] {
         &self.groups
+    }
+
+    /// The inputs that minimise the innermost problem at the present multipliers (`[rows, inputs]`), and what the network makes of them, in the rows' units.
+    pub(crate) fn suggestions(&self) -> (Tensor<2>, Vec<f64>) {
+        let (center, radius) = self.search.input();
+        let network = self.search.network();
+        let c2 = match self.multipliers.first() {
+            Some(rho) => network.map(0).transposed(rho.clone()),
+            None => self.last.clone(),
+        };
+        let inputs = center - c2.sign() * radius;
+        let mut activation = inputs.clone();
+        for index in 0..self.layers.len() {
+            activation = network.map(index).forward(activation).clamp_min(0.0);
+        }
+        let value = self.constant.clone() + (self.last.clone() * activation).sum_dim(1);
+        (inputs, numbers(value))
     }
 
     /// Looks at the last multipliers as well, and gives the best of every row: a matrix for every hidden layer, and the values.

@@ -1,8 +1,8 @@
 //! Branch and bound: on the signs of neurons, and on the box of the inputs.
 //!
 //! A node of the first kind is a list of decisions, each of which cuts a neuron's box to `[l, 0]` or `[0, u]` and forbids the pairs' candidates on the other
-//! side; the multipliers start from the parent's and ascend for a while, many nodes as rows of one batch. There are no multipliers for the
-//! decisions themselves: the split sits in the set of the inner problem (2.11 of the design). A node of the second kind is a part of the input box,
+//! side, and lets the bounds of the layers behind it be computed again ([`Refinement`]); the multipliers start from the parent's and ascend for a
+//! while, all rows of many nodes in one batch. There are no multipliers for the decisions themselves: the split sits in the set of the inner problem (2.11 of the design). A node of the second kind is a part of the input box,
 //! bounded by CROWN; that pays for few inputs.
 
 mod activations;
@@ -12,9 +12,11 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::interval::Bounds;
+use crate::network::Network;
 use crate::report::Reason;
 
-pub(crate) use activations::branch_on_activations;
+pub(crate) use activations::{Root, branch_on_activations};
 pub(crate) use inputs::branch_on_inputs;
 
 /// Settings of branch and bound.
@@ -31,6 +33,8 @@ pub struct BranchConfig {
     pub step_size: f64,
     /// Nodes to bound at most, a case. Default one million.
     pub nodes: usize,
+    /// Whether the bounds of the layers behind a decision are computed again. Default: where that is cheap.
+    pub refine: Refinement,
     /// Nodes that may be open at a time; a bound on the memory. Default 100,000.
     pub open: usize,
 }
@@ -41,6 +45,7 @@ impl Default for BranchConfig {
             on: BranchOn::Auto,
             batch: 64,
             steps: 20,
+            refine: Refinement::Auto,
             step_size: 0.05,
             nodes: 1_000_000,
             open: 100_000,
@@ -61,6 +66,43 @@ pub enum BranchOn {
     /// Nothing: only the bound of the root.
     Nothing,
 }
+
+/// Whether a decision on a sign tightens the bounds of the layers behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refinement {
+    /// Where it takes at most about a billion multiplications a node.
+    Auto,
+    /// At every decision.
+    Always,
+    /// Never: the root's bounds, cut by the decisions.
+    Never,
+}
+
+impl Refinement {
+    /// The choice for a network with these bounds at the root.
+    pub(crate) fn chosen(self, network: &Network, hidden: &[Bounds]) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => {
+                let mut work = 0.0;
+                let mut behind = 0.0;
+                for (layer, (map, bounds)) in network.maps().iter().zip(hidden).enumerate() {
+                    behind += map.entries() as f64;
+                    // The first layer's bounds depend on no decision.
+                    if layer > 0 {
+                        work += 2.0 * bounds.unstable().len() as f64 * behind;
+                    }
+                }
+                work <= AFFORDABLE
+            }
+        }
+    }
+}
+
+/// Multiplications that [`Refinement::Auto`] spends on a node.
+const AFFORDABLE: f64 = 1e9;
 
 /// What a search came to.
 #[derive(Debug)]

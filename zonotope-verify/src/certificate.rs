@@ -1,7 +1,7 @@
 //! Proofs that can be stored, and checked without a tensor library and without trusting the search.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
@@ -28,6 +28,9 @@ use crate::spec::{HalfSpace, InputBox, Spec};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     pub(crate) relaxations: Vec<RelaxationProof>,
+    /// Trees of decisions, each for several cases.
+    #[serde(default)]
+    pub(crate) trees: Vec<DecisionTree>,
     /// By the number of the case.
     pub(crate) cases: BTreeMap<usize, CaseProof>,
 }
@@ -48,10 +51,8 @@ pub(crate) enum CaseProof {
     Inputs(Vec<InputNode>),
     /// The signs of neurons are decided, every leaf has multipliers.
     Activations {
-        relaxation: usize,
-        /// The half-space that no output satisfies.
-        space: usize,
-        tree: Vec<ActivationNode>,
+        /// The number of the tree.
+        tree: usize,
     },
     /// No branching: groups of the last hidden layer instead of its pairs.
     Groups {
@@ -85,20 +86,44 @@ pub(crate) enum InputNode {
     },
 }
 
+/// Decisions on the signs of neurons, for several cases over one input box.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DecisionTree {
+    pub(crate) relaxation: usize,
+    /// Whether the bounds of the layers behind a decision are computed again.
+    pub(crate) refined: bool,
+    /// What is proven: a case, and the half-space of it that no output satisfies.
+    pub(crate) rows: Vec<(usize, usize)>,
+    pub(crate) nodes: Vec<ActivationNode>,
+}
+
 /// A node of a tree of decisions; the root comes first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ActivationNode {
     Open,
-    Leaf {
-        multipliers: Vec<Vec<f32>>,
+    Node {
+        /// The rows that are proven here, and not below.
+        proven: Vec<RowProof>,
+        /// How the node is cut for the rows that are left; none if there are none.
+        decision: Option<Decision>,
     },
-    Split {
-        layer: usize,
-        neuron: usize,
-        negative: usize,
-        positive: usize,
-    },
+}
+
+/// The proof of one row at a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RowProof {
+    pub(crate) row: usize,
+    pub(crate) multipliers: Vec<Vec<f32>>,
+}
+
+/// A decision and the nodes of both outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Decision {
+    pub(crate) layer: usize,
+    pub(crate) neuron: usize,
+    pub(crate) negative: usize,
+    pub(crate) positive: usize,
 }
 
 impl Certificate {
@@ -109,7 +134,11 @@ impl Certificate {
     /// [`Error::CertificateRejected`], naming the first part that proves nothing; [`Error::ShapeMismatch`] if the specification does not fit the network.
     pub fn check(&self, network: &Network, spec: &Spec) -> Result<()> {
         spec.check_sizes(network.inputs(), network.outputs())?;
-        let mut prepared: BTreeMap<(usize, usize), (Vec<Bounds>, Vec<LayerSets>)> = BTreeMap::new();
+        let mut prepared = Prepared {
+            network,
+            found: BTreeMap::new(),
+        };
+        let mut checked = BTreeSet::new();
         for (index, case) in spec.cases.iter().enumerate() {
             let at = format!("case {index}");
             let reject = |reason: &str| Error::CertificateRejected {
@@ -120,47 +149,57 @@ impl Certificate {
                 .cases
                 .get(&index)
                 .ok_or_else(|| reject("it has no proof"))?;
-            let (relaxation, space) = match proof {
-                CaseProof::Inputs(tree) => {
-                    check_boxes(network, &case.input, &case.outputs, tree, &at)?;
-                    continue;
-                }
-                CaseProof::Activations {
-                    relaxation, space, ..
-                }
-                | CaseProof::Groups {
-                    relaxation, space, ..
-                } => (*relaxation, *space),
-            };
-            let shared = self
-                .relaxations
-                .get(relaxation)
-                .ok_or_else(|| reject("its bounds are missing"))?;
-            let space = case
-                .outputs
-                .get(space)
-                .ok_or_else(|| reject("it names a half-space that does not exist"))?;
             // Cases over one box share the bounds; the first case with that box stands for all.
             let first = spec
                 .cases
                 .iter()
                 .position(|other| other.input == case.input)
                 .unwrap_or(index);
-            let key = (relaxation, first);
-            let (hidden, sets) = match prepared.entry(key) {
-                Entry::Occupied(entry) => entry.into_mut(),
-                Entry::Vacant(entry) => entry.insert(shared.prepare(network, &case.input)?),
-            };
             match proof {
-                CaseProof::Inputs(_) => {}
-                CaseProof::Activations { tree, .. } => {
-                    check_decisions(network, &case.input, space, hidden, sets, tree, &at)?;
+                CaseProof::Inputs(tree) => {
+                    check_boxes(network, &case.input, &case.outputs, tree, &at)?;
+                }
+                CaseProof::Activations { tree } => {
+                    let shared = self
+                        .trees
+                        .get(*tree)
+                        .ok_or_else(|| reject("its tree is missing"))?;
+                    if !shared.rows.iter().any(|(owner, _)| *owner == index) {
+                        return Err(reject("its tree is about other cases"));
+                    }
+                    // A tree is checked once, for all its cases.
+                    if !checked.insert(*tree) {
+                        continue;
+                    }
+                    let spaces = shared
+                        .rows
+                        .iter()
+                        .map(|&(owner, space)| {
+                            let owner = spec.cases.get(owner)?;
+                            (owner.input == case.input).then_some(())?;
+                            owner.outputs.get(space)
+                        })
+                        .collect::<Option<Vec<_>>>()
+                        .ok_or_else(|| {
+                            reject("its tree names a half-space that does not exist, or one over another box")
+                        })?;
+                    let (hidden, sets) =
+                        prepared.of(&self.relaxations, shared.relaxation, first, &case.input)?;
+                    let at = format!("tree {tree}");
+                    check_decisions(network, &case.input, &spaces, hidden, sets, shared, &at)?;
                 }
                 CaseProof::Groups {
+                    relaxation,
+                    space,
                     multipliers,
                     groups,
-                    ..
                 } => {
+                    let space = case
+                        .outputs
+                        .get(*space)
+                        .ok_or_else(|| reject("it names a half-space that does not exist"))?;
+                    let (hidden, sets) =
+                        prepared.of(&self.relaxations, *relaxation, first, &case.input)?;
                     check_groups(
                         network,
                         &case.input,
@@ -210,6 +249,38 @@ impl Certificate {
     }
 }
 
+/// Bounds and sets of relaxations, computed when they are first asked for.
+struct Prepared<'a> {
+    network: &'a Network,
+    /// By the number of the relaxation, and of the first case with the box.
+    found: BTreeMap<(usize, usize), (Vec<Bounds>, Vec<LayerSets>)>,
+}
+
+impl Prepared<'_> {
+    fn of(
+        &mut self,
+        relaxations: &[RelaxationProof],
+        relaxation: usize,
+        first: usize,
+        input: &InputBox,
+    ) -> Result<(&[Bounds], &[LayerSets])> {
+        let (hidden, sets) = match self.found.entry((relaxation, first)) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let proof =
+                    relaxations
+                        .get(relaxation)
+                        .ok_or_else(|| Error::CertificateRejected {
+                            at: format!("relaxation {relaxation}"),
+                            reason: "it is missing".to_owned(),
+                        })?;
+                entry.insert(proof.prepare(self.network, input)?)
+            }
+        };
+        Ok((hidden, sets))
+    }
+}
+
 impl RelaxationProof {
     /// The bounds and sets that all leaves rest on.
     fn prepare(
@@ -255,47 +326,66 @@ impl RelaxationProof {
     }
 }
 
-/// The bounds of the hidden layers under some decisions; `None` if they contradict each other, so that nothing is left to prove.
-pub(crate) fn decided(hidden: &[Bounds], splits: &[Split]) -> Result<Option<Vec<Bounds>>> {
-    let mut lower: Vec<Vec<f64>> = hidden
-        .iter()
-        .map(|bounds| bounds.lower().to_vec())
-        .collect();
-    let mut upper: Vec<Vec<f64>> = hidden
-        .iter()
-        .map(|bounds| bounds.upper().to_vec())
-        .collect();
-    for split in splits {
-        if split.positive {
-            lower[split.layer][split.neuron] = lower[split.layer][split.neuron].max(0.0);
-        } else {
-            upper[split.layer][split.neuron] = upper[split.layer][split.neuron].min(0.0);
-        }
-        if lower[split.layer][split.neuron] > upper[split.layer][split.neuron] {
-            return Ok(None);
-        }
+/// The bounds of the hidden layers under one more decision; `None` if no input has these signs, so that nothing is left to prove.
+///
+/// With `refined`, the bounds of the layers behind the decision are computed again by CROWN. The neuron must exist.
+pub(crate) fn refine(
+    network: &Network,
+    input: &InputBox,
+    hidden: &[Bounds],
+    split: Split,
+    refined: bool,
+) -> Result<Option<Vec<Bounds>>> {
+    let mut hidden = hidden.to_vec();
+    let bounds = &hidden[split.layer];
+    let (mut lower, mut upper) = (bounds.lower().to_vec(), bounds.upper().to_vec());
+    if split.positive {
+        lower[split.neuron] = lower[split.neuron].max(0.0);
+    } else {
+        upper[split.neuron] = upper[split.neuron].min(0.0);
     }
-    lower
-        .into_iter()
-        .zip(upper)
-        .map(|(lower, upper)| Bounds::new(lower, upper))
-        .collect::<Result<_>>()
-        .map(Some)
+    if lower[split.neuron] > upper[split.neuron] {
+        return Ok(None);
+    }
+    hidden[split.layer] = Bounds::new(lower, upper)?;
+    if !refined {
+        return Ok(Some(hidden));
+    }
+    for layer in split.layer + 1..hidden.len() {
+        let interval = Bounds::around(&network.maps()[layer].apply(&hidden[layer - 1].relu()));
+        let Some(mut bounds) = hidden[layer].common(&interval) else {
+            return Ok(None);
+        };
+        let unstable = bounds.unstable();
+        if !unstable.is_empty() {
+            let target = Target::neurons(layer, bounds.len(), &unstable);
+            let before = &hidden[..layer];
+            let values =
+                dual_values(network, input, before, &target, Multipliers::Adaptive, None)?.values;
+            let (mut lower, mut upper) = (bounds.lower().to_vec(), bounds.upper().to_vec());
+            for (row, &neuron) in unstable.iter().enumerate() {
+                lower[neuron] = lower[neuron].max(values[row]);
+                upper[neuron] = upper[neuron].min(-values[unstable.len() + row]);
+                if lower[neuron] > upper[neuron] {
+                    return Ok(None);
+                }
+            }
+            bounds = Bounds::new(lower, upper)?;
+        }
+        hidden[layer] = bounds;
+    }
+    Ok(Some(hidden))
 }
 
-/// The proven bound of one node: of `coefficients y` under some decisions.
+/// The proven value of one row over a domain: of `coefficients y` within the given bounds of the hidden layers.
 pub(crate) fn node_bound(
     network: &Network,
     input: &InputBox,
     space: &HalfSpace,
     hidden: &[Bounds],
     sets: &[LayerSets],
-    splits: &[Split],
     multipliers: &[Vec<f64>],
 ) -> Result<f64> {
-    let Some(bounds) = decided(hidden, splits)? else {
-        return Ok(f64::INFINITY);
-    };
     let target = Target {
         map: hidden.len(),
         rows: 1,
@@ -304,7 +394,7 @@ pub(crate) fn node_bound(
     let values = dual_values(
         network,
         input,
-        &bounds,
+        hidden,
         &target,
         Multipliers::Given(multipliers),
         Some(sets),
@@ -339,77 +429,110 @@ pub(crate) fn box_bounds(
     Ok((values.values, values.multipliers))
 }
 
+/// A part of the search space on the way down a tree of decisions.
+struct Domain {
+    node: usize,
+    hidden: Arc<Vec<Bounds>>,
+    /// The rows that are not proven yet.
+    rows: Vec<usize>,
+}
+
+/// Domains that are checked together.
+const DOMAINS: usize = 64;
+
 fn check_decisions(
     network: &Network,
     input: &InputBox,
-    space: &HalfSpace,
+    spaces: &[&HalfSpace],
     hidden: &[Bounds],
     sets: &[LayerSets],
-    tree: &[ActivationNode],
+    tree: &DecisionTree,
     at: &str,
 ) -> Result<()> {
     let reject = |node: usize, reason: &str| Error::CertificateRejected {
         at: format!("{at}, node {node}"),
         reason: reason.to_owned(),
     };
-    let mut visited = vec![false; tree.len()];
-    let mut stack = vec![(0_usize, Vec::new())];
-    let mut leaves = Vec::new();
-    while let Some((node, splits)) = stack.pop() {
-        match visited.get_mut(node) {
-            None => return Err(reject(node, "it does not exist")),
-            Some(true) => return Err(reject(node, "it is reached twice")),
-            Some(visited) => *visited = true,
-        }
-        match &tree[node] {
-            ActivationNode::Open => return Err(reject(node, "it was left open")),
-            ActivationNode::Leaf { multipliers } => leaves.push((node, splits, multipliers)),
-            ActivationNode::Split {
-                layer,
-                neuron,
-                negative,
-                positive,
-            } => {
-                let exists = hidden
-                    .get(*layer)
-                    .is_some_and(|bounds| *neuron < bounds.lower().len());
-                if !exists {
-                    return Err(reject(node, "it decides on a neuron that does not exist"));
-                }
-                for (child, sign) in [(*negative, false), (*positive, true)] {
-                    let mut splits: Vec<Split> = splits.clone();
-                    splits.push(Split {
-                        layer: *layer,
-                        neuron: *neuron,
-                        positive: sign,
-                    });
-                    stack.push((child, splits));
-                }
-            }
-        }
-    }
-    leaves
-        .into_par_iter()
-        .try_for_each(|(node, splits, multipliers)| {
+    let check = |mut domain: Domain| -> Result<Vec<Domain>> {
+        let node = domain.node;
+        let ActivationNode::Node { proven, decision } = &tree.nodes[node] else {
+            return Err(reject(node, "it was left open"));
+        };
+        let hidden = &domain.hidden;
+        for RowProof { row, multipliers } in proven {
+            let Some(space) = spaces.get(*row) else {
+                return Err(reject(node, "it proves a row that does not exist"));
+            };
             let fits = multipliers.len() == hidden.len()
                 && multipliers
                     .iter()
-                    .zip(hidden)
-                    .all(|(rho, bounds)| rho.len() == bounds.lower().len());
+                    .zip(hidden.iter())
+                    .all(|(rho, bounds)| rho.len() == bounds.len());
             if !fits {
                 return Err(reject(node, "its multipliers do not fit the network"));
             }
             let multipliers = wide(multipliers);
-            let bound = node_bound(network, input, space, hidden, sets, &splits, &multipliers)?;
-            if bound > space.bound {
-                Ok(())
-            } else {
-                Err(reject(
-                    node,
-                    &format!("its bound {bound} does not exceed {}", space.bound),
-                ))
+            let bound = node_bound(network, input, space, hidden, sets, &multipliers)?;
+            // Written so that NaN proves nothing.
+            if !(bound > space.bound) {
+                let reason = format!("its bound {bound} does not exceed {}", space.bound);
+                return Err(reject(node, &reason));
             }
-        })
+            domain.rows.retain(|open| open != row);
+        }
+        if domain.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(decision) = decision else {
+            return Err(reject(node, "it leaves a case unproven"));
+        };
+        let Decision { layer, neuron, .. } = *decision;
+        let unstable = hidden
+            .get(layer)
+            .is_some_and(|bounds| neuron < bounds.len() && bounds.is_unstable(neuron));
+        if !unstable {
+            return Err(reject(
+                node,
+                "it decides on a neuron that does not exist or has only one sign",
+            ));
+        }
+        let mut children = Vec::with_capacity(2);
+        for (node, positive) in [(decision.negative, false), (decision.positive, true)] {
+            let split = Split {
+                layer,
+                neuron,
+                positive,
+            };
+            if let Some(hidden) = refine(network, input, hidden, split, tree.refined)? {
+                children.push(Domain {
+                    node,
+                    hidden: Arc::new(hidden),
+                    rows: domain.rows.clone(),
+                });
+            }
+        }
+        Ok(children)
+    };
+    let mut visited = vec![false; tree.nodes.len()];
+    let mut stack = vec![Domain {
+        node: 0,
+        hidden: Arc::new(hidden.to_vec()),
+        rows: (0..spaces.len()).collect(),
+    }];
+    while !stack.is_empty() {
+        let domains = stack.split_off(stack.len().saturating_sub(DOMAINS));
+        for domain in &domains {
+            match visited.get_mut(domain.node) {
+                None => return Err(reject(domain.node, "it does not exist")),
+                Some(true) => return Err(reject(domain.node, "it is reached twice")),
+                Some(visited) => *visited = true,
+            }
+        }
+        let children: Vec<Vec<Domain>> =
+            domains.into_par_iter().map(check).collect::<Result<_>>()?;
+        stack.extend(children.into_iter().flatten());
+    }
+    Ok(())
 }
 
 fn check_groups(
@@ -463,7 +586,7 @@ fn check_groups(
     let index = sets.len() - 1;
     sets[index] =
         LayerSets::new(Arc::clone(&last.zonotope), bounds, Vec::new())?.with_groups(found);
-    let bound = node_bound(network, input, space, hidden, &sets, &[], multipliers)?;
+    let bound = node_bound(network, input, space, hidden, &sets, multipliers)?;
     if bound > space.bound {
         Ok(())
     } else {

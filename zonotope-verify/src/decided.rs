@@ -9,7 +9,6 @@ use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, NonnegativeConeT, SolverStatus};
 
 use crate::ascent::Split;
-use crate::certificate::decided;
 use crate::interval::Bounds;
 use crate::network::Network;
 use crate::spec::{HalfSpace, InputBox};
@@ -24,7 +23,7 @@ pub(crate) struct Decided {
     pub(crate) point: Option<Vec<f64>>,
 }
 
-/// Solves a node without open signs; `None` if the program is too large or was not solved. `bound` is what has been proven so far.
+/// Solves a node without open signs; `None` if the program is too large or was not solved. `hidden` are the bounds under the decisions, `bound` is what has been proven so far.
 pub(crate) fn solve_decided(
     network: &Network,
     input: &InputBox,
@@ -33,15 +32,14 @@ pub(crate) fn solve_decided(
     splits: &[Split],
     bound: f64,
 ) -> Option<Decided> {
-    let bounds = decided(hidden, splits).ok()??;
     let inputs = input.len();
     let width: usize = hidden.iter().map(|bounds| bounds.lower().len()).sum();
     if inputs.checked_mul(width + 2 * inputs)? > LIMIT {
         return None;
     }
-    let program = Program::new(network, space, &bounds, splits, inputs);
+    let program = Program::new(network, space, hidden, splits, inputs);
     let (prices, point) = program.prices(input, (space.bound - bound).abs().max(1.0))?;
-    let multipliers = program.multipliers(network, space, &bounds, &prices)?;
+    let multipliers = program.multipliers(network, space, hidden, &prices)?;
     Some(Decided { multipliers, point })
 }
 

@@ -118,28 +118,33 @@ impl Bounds {
                 found: other.len().to_string(),
             });
         }
-        let lower: Vec<f64> = self
-            .lower
-            .iter()
-            .zip(&other.lower)
-            .map(|(a, b)| a.max(*b))
-            .collect();
-        let upper: Vec<f64> = self
-            .upper
-            .iter()
-            .zip(&other.upper)
-            .map(|(a, b)| a.min(*b))
-            .collect();
-        match lower.iter().zip(&upper).position(|(l, u)| l > u) {
-            Some(j) => Err(Error::Internal {
+        self.common(other).ok_or_else(|| {
+            let clash = |j: &usize| {
+                self.lower[*j].max(other.lower[*j]) > self.upper[*j].min(other.upper[*j])
+            };
+            let j = (0..self.len()).find(clash).unwrap_or_default();
+            Error::Internal {
                 layer: layer.to_owned(),
                 reason: format!(
                     "neuron {j} is proven to lie in [{}, {}] and in [{}, {}]",
                     self.lower[j], self.upper[j], other.lower[j], other.upper[j]
                 ),
-            }),
-            None => Ok(Self { lower, upper }),
-        }
+            }
+        })
+    }
+
+    /// The part of the box that both leave, if there is one. The sizes must be equal.
+    pub(crate) fn common(&self, other: &Self) -> Option<Self> {
+        let pairs = |a: &[f64], b: &[f64], pick: fn(f64, f64) -> f64| -> Vec<f64> {
+            a.iter().zip(b).map(|(a, b)| pick(*a, *b)).collect()
+        };
+        let lower = pairs(&self.lower, &other.lower, f64::max);
+        let upper = pairs(&self.upper, &other.upper, f64::min);
+        lower
+            .iter()
+            .zip(&upper)
+            .all(|(l, u)| l <= u)
+            .then_some(Self { lower, upper })
     }
 
     /// What the ReLUs make of the box, as midpoints and radii.

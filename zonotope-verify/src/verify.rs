@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{Attack, AttackConfig, attack};
-use crate::branch::{BranchConfig, BranchOn, branch_on_activations, branch_on_inputs};
-use crate::certificate::{CaseProof, Certificate, GroupProof, RelaxationProof};
+use crate::branch::{BranchConfig, BranchOn, Root, branch_on_activations, branch_on_inputs};
+use crate::certificate::{CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof};
 use crate::certify::Target;
 use crate::dual::{Grouped, Relaxed, ZonoDual, ZonoDualConfig};
 use crate::error::{Error, Result};
@@ -177,6 +177,7 @@ impl Verifier {
                 let found = self.over_one_box(
                     network,
                     input,
+                    &spec.cases,
                     &cases,
                     &same,
                     &attacks,
@@ -227,6 +228,7 @@ impl Verifier {
         &self,
         network: &Network,
         input: &InputBox,
+        original: &[UnsafeCase],
         cases: &[UnsafeCase],
         same: &[usize],
         attacks: &[Attack],
@@ -236,8 +238,21 @@ impl Verifier {
         certificate: &mut Certificate,
     ) -> Result<Option<Attack>> {
         let clock = Instant::now();
-        let method: ZonoDual = self.config.bound.clone().init();
-        let relaxed: Relaxed<'_> = method.relax(network, input, device, limits.clone())?;
+        let mut bound = self.config.bound.clone();
+        let relaxed: Relaxed<'_> =
+            bound
+                .clone()
+                .init()
+                .relax(network, input, device, limits.clone())?;
+        let mut branch = self.config.branch.clone();
+        let refined = branch.refine.chosen(network, &relaxed.hidden);
+        if branch.on == BranchOn::Nothing {
+            branch.nodes = 1;
+        } else if refined {
+            // Decisions that tighten the layers behind them prove more in the time that groups take.
+            bound.groups = None;
+        }
+        let method: ZonoDual = bound.init();
         let rows: Vec<(usize, usize)> = same
             .iter()
             .flat_map(|&case| (0..cases[case].outputs.len()).map(move |space| (case, space)))
@@ -260,6 +275,9 @@ impl Verifier {
             hidden: relaxed.proof.clone(),
             pairs: relaxed.sets.iter().map(|sets| sets.pairs.clone()).collect(),
         });
+        // The rows that are left to branch on: case, half-space, row, and the root's bound.
+        let mut left: Vec<(usize, usize, f64)> = Vec::new();
+        let mut roots = Vec::new();
         for &case in same {
             // The half-space that is closest to being impossible.
             let best = rows
@@ -315,55 +333,55 @@ impl Verifier {
                 half_space,
                 &relaxed.hidden,
                 &relaxed.sets,
-                &[],
                 &wide,
             )?;
-            let mut branch = self.config.branch.clone();
-            if branch.on == BranchOn::Nothing {
-                branch.nodes = 1;
-            }
-            let outcome = branch_on_activations(
-                &relaxed,
-                half_space,
-                (value, multipliers),
-                &branch,
-                limits,
-                device,
-            )?;
-            if let Some(suspect) = &outcome.suspect {
-                let suggestions = std::slice::from_ref(suspect);
-                let found = attack(
-                    network,
-                    &cases[case],
-                    &self.config.attack,
-                    suggestions,
-                    device,
-                )?;
-                if found.violates {
-                    return Ok(Some(found));
-                }
-            }
-            let proven = outcome.stopped.is_none() && outcome.bound > 0.0;
-            let stopped = match outcome.stopped {
-                Some(Reason::Nodes) if self.config.branch.on == BranchOn::Nothing => {
-                    Some(Reason::NoBranching)
-                }
-                other => other,
+            left.push((case, space, root_bound));
+            roots.push(Root {
+                space: half_space.clone(),
+                value,
+                multipliers,
+            });
+        }
+        let refute = |row: usize, point: Vec<f64>| {
+            let config = AttackConfig {
+                restarts: 0,
+                ..self.config.attack.clone()
             };
+            attack(network, &original[left[row].0], &config, &[point], device)
+        };
+        let searched =
+            branch_on_activations(&relaxed, &roots, refined, &branch, limits, &refute, device)?;
+        if let Some(found) = searched.found {
+            return Ok(Some(found));
+        }
+        let stopped = match searched.stopped {
+            Some(Reason::Nodes) if self.config.branch.on == BranchOn::Nothing => {
+                Some(Reason::NoBranching)
+            }
+            other => other,
+        };
+        let tree = certificate.trees.len();
+        for (row, &(case, _, root_bound)) in left.iter().enumerate() {
+            let (bound, nodes) = (searched.bounds[row], searched.nodes[row]);
+            // `value - bound` may round down to nothing.
+            let proven = searched.proven[row] && bound > 0.0;
             if proven {
-                certificate.cases.insert(
-                    case,
-                    CaseProof::Activations {
-                        relaxation,
-                        space,
-                        tree: outcome.tree,
-                    },
-                );
+                certificate
+                    .cases
+                    .insert(case, CaseProof::Activations { tree });
             }
             reports[case] = Some(CaseReport {
-                verdict: verdict(outcome.bound, stopped, proven, &attacks[case]),
+                verdict: verdict(bound, stopped, proven, &attacks[case]),
                 root_bound,
-                nodes: outcome.nodes,
+                nodes,
+            });
+        }
+        if !left.is_empty() {
+            certificate.trees.push(DecisionTree {
+                relaxation,
+                refined,
+                rows: left.iter().map(|&(case, space, _)| (case, space)).collect(),
+                nodes: searched.tree,
             });
         }
         Ok(None)

@@ -1,291 +1,605 @@
-//! Branch and bound on the signs of neurons.
+//! Branch and bound on the signs of neurons, for all rows of a specification that are left over one box.
+//!
+//! The rows share the tree: a node bounds every row that is still open there, and a row that is proven leaves the subtree. A decision in front of the last
+//! hidden layer tightens all layers behind it, so their bounds are computed again, which proves far more than the decision alone.
 
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
+use burn::Tensor;
 use burn::tensor::Device;
 use rayon::prelude::*;
 
-use super::{BranchConfig, Open, Outcome};
-use crate::ascent::{Ascent, DeviceLayer, Split};
-use crate::certificate::{ActivationNode, decided, node_bound, wide};
+use super::{BranchConfig, Open};
+use crate::ascent::{Ascent, DeviceLayer, RowBox, Split};
+use crate::attack::Attack;
+use crate::certificate::{ActivationNode, Decision, RowProof, node_bound, refine, wide};
 use crate::certify::Target;
 use crate::decided::solve_decided;
+use crate::device::numbers;
 use crate::dual::Relaxed;
 use crate::error::Result;
+use crate::interval::Bounds;
 use crate::limits::Limits;
+use crate::network::Network;
 use crate::report::Reason;
-use crate::spec::HalfSpace;
+use crate::sets::LayerSets;
+use crate::spec::{HalfSpace, InputBox};
 
-/// Decisions and multipliers of a node.
-struct Decisions {
+/// A row at the root: what is to be impossible, its proven value, and the multipliers that prove it.
+pub(crate) struct Root {
+    pub(crate) space: HalfSpace,
+    pub(crate) value: f64,
+    pub(crate) multipliers: Vec<Vec<f32>>,
+}
+
+/// What a search came to.
+pub(crate) struct Searched {
+    /// Of every row the proven lower bound of `a y - b`.
+    pub(crate) bounds: Vec<f64>,
+    /// Of every row whether it is proven.
+    pub(crate) proven: Vec<bool>,
+    /// Why nodes were left open, if any were.
+    pub(crate) stopped: Option<Reason>,
+    /// Of every row the nodes that were bounded.
+    pub(crate) nodes: Vec<usize>,
+    /// The tree.
+    pub(crate) tree: Vec<ActivationNode>,
+    /// A counterexample that came up on the way.
+    pub(crate) found: Option<Attack>,
+}
+
+/// Attacks the case of a row from an input that looks good.
+pub(crate) type Refute<'a> = dyn Fn(usize, Vec<f64>) -> Result<Attack> + 'a;
+
+/// Rounds from one attack with nothing but hope to the next.
+const ATTACK_EVERY: usize = 16;
+
+/// A part of the search space: the inputs whose neurons have the decided signs.
+struct Domain {
     splits: Vec<Split>,
-    multipliers: Vec<Vec<f32>>,
+    /// Proven bounds of the hidden layers there.
+    hidden: Arc<Vec<Bounds>>,
+    rows: Vec<OpenRow>,
     /// Whether all signs were decided and the linear program that is left was solved: no more can be had here.
     solved: bool,
 }
 
-/// Proves `space` unsatisfiable by deciding signs of neurons, from the root's proven bound and multipliers (of `coefficients y`, without the half-space's bound).
+/// A row that is not proven in a domain.
+struct OpenRow {
+    row: usize,
+    /// The proven value so far.
+    value: f64,
+    multipliers: Vec<Vec<f32>>,
+}
+
+impl Domain {
+    /// How far the worst row is from being proven; negative.
+    fn distance(&self, roots: &[Root]) -> f64 {
+        self.rows
+            .iter()
+            .map(|open| open.value - roots[open.row].space.bound)
+            .fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Proves rows unsatisfiable by deciding signs of neurons, from the root's values and multipliers.
 pub(crate) fn branch_on_activations(
     relaxed: &Relaxed<'_>,
-    space: &HalfSpace,
-    root: (f64, Vec<Vec<f32>>),
+    roots: &[Root],
+    refined: bool,
     config: &BranchConfig,
     limits: &Limits,
+    refute: &Refute<'_>,
     device: &Device,
-) -> Result<Outcome<ActivationNode>> {
+) -> Result<Searched> {
     let span = tracing::info_span!("branch", open = 0_u64, worst = 0.0, position = 0_u64);
     let _entered = span.enter();
-    let mut tree = vec![ActivationNode::Open];
-    let mut heap = BinaryHeap::new();
-    // The smallest bound of the leaves that are finished.
-    let mut finished = f64::INFINITY;
-    let mut nodes = 1;
+    let mut search = Search {
+        host: Host {
+            network: relaxed.network,
+            input: relaxed.input,
+            sets: &relaxed.sets,
+            roots,
+            refined,
+        },
+        relaxed,
+        roots,
+        config,
+        device,
+        tree: vec![ActivationNode::Open],
+        heap: BinaryHeap::new(),
+        finished: vec![f64::INFINITY; roots.len()],
+        nodes: vec![1; roots.len()],
+        refute,
+        rounds: 0,
+        found: None,
+    };
+    let rows = roots
+        .iter()
+        .enumerate()
+        .map(|(row, root)| OpenRow {
+            row,
+            value: root.value,
+            multipliers: root.multipliers.clone(),
+        })
+        .collect();
+    search.settle(
+        0,
+        Domain {
+            splits: Vec::new(),
+            hidden: Arc::new(relaxed.hidden.clone()),
+            rows,
+            solved: false,
+        },
+    );
     let mut stopped = None;
-    let mut suspect = None;
-    let (root_bound, multipliers) = root;
-    if root_bound > space.bound {
-        finished = root_bound;
-        tree[0] = ActivationNode::Leaf { multipliers };
-    } else {
-        heap.push(Open {
-            bound: root_bound,
-            node: 0,
-            state: Decisions {
-                splits: Vec::new(),
-                multipliers,
-                solved: false,
-            },
-        });
-    }
-    while !heap.is_empty() {
+    while !search.heap.is_empty() {
+        let bounded: usize = search.nodes.iter().sum();
         stopped = limits.reached().or_else(|| {
-            (nodes >= config.nodes || heap.len() >= config.open).then_some(Reason::Nodes)
+            (bounded >= config.nodes || search.heap.len() >= config.open).then_some(Reason::Nodes)
         });
         if stopped.is_some() {
             break;
         }
-        let mut batch = Vec::with_capacity(config.batch);
-        while batch.len() < config.batch.max(1) {
-            let Some(open) = heap.pop() else { break };
+        let exhausted = search.round()?;
+        if exhausted || search.found.is_some() {
+            stopped = Some(Reason::Exhausted);
+            break;
+        }
+        span.record("open", search.heap.len() as u64);
+        span.record("worst", search.heap.peek().map_or(0.0, |open| open.bound));
+        span.record("position", search.nodes.iter().sum::<usize>() as u64);
+    }
+    Ok(search.outcome(stopped))
+}
+
+/// What the host needs to bound a domain.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    network: &'a Network,
+    input: &'a InputBox,
+    sets: &'a [LayerSets],
+    roots: &'a [Root],
+    refined: bool,
+}
+
+struct Search<'a> {
+    host: Host<'a>,
+    relaxed: &'a Relaxed<'a>,
+    roots: &'a [Root],
+    config: &'a BranchConfig,
+    device: &'a Device,
+    tree: Vec<ActivationNode>,
+    heap: BinaryHeap<Open<Domain>>,
+    /// Of every row the smallest value of the nodes where it is proven.
+    finished: Vec<f64>,
+    nodes: Vec<usize>,
+    refute: &'a Refute<'a>,
+    rounds: usize,
+    found: Option<Attack>,
+}
+
+impl Host<'_> {
+    /// Cuts the bounds with the last decision, and computes those behind it again. `false` if no input is left.
+    fn tighten(&self, domain: &mut Domain) -> Result<bool> {
+        let Some(split) = domain.splits.last() else {
+            return Ok(true);
+        };
+        match refine(
+            self.network,
+            self.input,
+            &domain.hidden,
+            *split,
+            self.refined,
+        )? {
+            Some(hidden) => {
+                domain.hidden = Arc::new(hidden);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Proves the value of every row at its multipliers.
+    fn bound(&self, domain: &mut Domain) -> Result<()> {
+        let hidden = &domain.hidden;
+        domain.rows.par_iter_mut().try_for_each(|open| {
+            let value = node_bound(
+                self.network,
+                self.input,
+                &self.roots[open.row].space,
+                hidden,
+                self.sets,
+                &wide(&open.multipliers),
+            )?;
+            open.value = open.value.max(value);
+            Ok(())
+        })
+    }
+
+    /// The neuron whose triangle costs most: `max(-c2, 0) u (-l) / (u - l)` (2.11 of the design), and what it costs through the bounds of the layers
+    /// behind it where those are computed again.
+    fn choose(&self, domain: &Domain) -> Option<Split> {
+        let maps = self.network.maps();
+        let hidden = &domain.hidden;
+        let count = domain.rows.len();
+        let mut rho: Vec<f64> = domain
+            .rows
+            .iter()
+            .flat_map(|open| self.roots[open.row].space.coefficients.iter().copied())
+            .collect();
+        let mut best: Option<(f64, Split)> = None;
+        // What a unit less of a neuron's upper bound, and more of its lower bound, is worth to all rows together.
+        let mut worth: Option<(Vec<f64>, Vec<f64>)> = None;
+        for layer in (0..hidden.len()).rev() {
+            let bounds = &hidden[layer];
+            let width = bounds.len();
+            let c2 = maps[layer + 1].transposed(&rho, count).value;
+            let mut price = vec![0.0; width];
+            let mut score = vec![0.0; width];
+            let unstable = bounds.unstable();
+            for (row, open) in domain.rows.iter().enumerate() {
+                let own = &open.multipliers[layer];
+                for &neuron in &unstable {
+                    let c = c2[row * width + neuron];
+                    if c < 0.0 {
+                        price[neuron] -= c;
+                    } else {
+                        // With a positive coefficient the kink costs what the chosen line misses at the better end.
+                        let (l, u) = (bounds.lower()[neuron], bounds.upper()[neuron]);
+                        let rho = f64::from(own[neuron]);
+                        score[neuron] += 0.5 * (rho * -l).min((c - rho) * u).max(0.0);
+                    }
+                }
+            }
+            if let Some((upper, lower)) = worth.as_ref().filter(|_| self.refined) {
+                let map = &maps[layer + 1];
+                for (row, (upper, lower)) in upper.iter().zip(lower).enumerate() {
+                    if *upper == 0.0 && *lower == 0.0 {
+                        continue;
+                    }
+                    for (neuron, weight) in map.row(row) {
+                        price[neuron] += if weight.value > 0.0 {
+                            weight.value * upper
+                        } else {
+                            -weight.value * lower
+                        };
+                    }
+                }
+            }
+            let mut upper = vec![0.0; width];
+            let mut lower = vec![0.0; width];
+            for &neuron in &unstable {
+                let (l, u) = (bounds.lower()[neuron], bounds.upper()[neuron]);
+                let slope = u / (u - l);
+                let score = score[neuron] + price[neuron] * -l * slope;
+                upper[neuron] = price[neuron] * (1.0 - slope) * (1.0 - slope);
+                lower[neuron] = price[neuron] * slope * slope;
+                if best.as_ref().is_none_or(|(old, _)| score > *old) {
+                    let positive = true;
+                    best = Some((
+                        score,
+                        Split {
+                            layer,
+                            neuron,
+                            positive,
+                        },
+                    ));
+                }
+            }
+            worth = Some((upper, lower));
+            rho = domain
+                .rows
+                .iter()
+                .flat_map(|open| open.multipliers[layer].iter().map(|&x| f64::from(x)))
+                .collect();
+        }
+        best.map(|(_, split)| split)
+    }
+}
+
+/// A child on its way to being bounded.
+struct Child {
+    node: usize,
+    domain: Domain,
+}
+
+impl Search<'_> {
+    /// Takes the worst domains, cuts each in two and bounds the halves. `true` if a domain turned up in which nothing can be done any more.
+    fn round(&mut self) -> Result<bool> {
+        let mut batch = Vec::new();
+        let mut rows = 0;
+        while rows < self.config.batch.max(1) {
+            let Some(open) = self.heap.pop() else { break };
+            rows += 2 * open.state.rows.len();
             batch.push(open);
         }
+        let host = self.host;
         let chosen: Vec<Option<Split>> = batch
             .par_iter()
-            .map(|open| choose(relaxed, space, &open.state))
-            .collect::<Result<_>>()?;
-        let mut children: Vec<(usize, f64, Decisions)> = Vec::with_capacity(2 * batch.len());
-        let mut again: Vec<(usize, f64, Decisions)> = Vec::new();
+            .map(|open| host.choose(&open.state))
+            .collect();
+        let mut children: Vec<Child> = Vec::with_capacity(2 * batch.len());
+        let mut last: Vec<Child> = Vec::new();
         let mut exhausted = false;
         for (open, split) in batch.into_iter().zip(chosen) {
             let Some(split) = split else {
                 // All signs are decided: the rest is a linear program, and a matter of how well it is solved.
                 exhausted |= open.state.solved;
-                again.push((open.node, open.bound, open.state));
+                last.push(Child {
+                    node: open.node,
+                    domain: open.state,
+                });
                 continue;
             };
-            let (negative, positive) = (tree.len(), tree.len() + 1);
-            tree[open.node] = ActivationNode::Split {
-                layer: split.layer,
-                neuron: split.neuron,
-                negative,
-                positive,
-            };
+            let (negative, positive) = (self.tree.len(), self.tree.len() + 1);
+            if let ActivationNode::Node { decision, .. } = &mut self.tree[open.node] {
+                *decision = Some(Decision {
+                    layer: split.layer,
+                    neuron: split.neuron,
+                    negative,
+                    positive,
+                });
+            }
             for (node, sign) in [(negative, false), (positive, true)] {
-                tree.push(ActivationNode::Open);
+                self.tree.push(ActivationNode::Open);
                 let mut splits = open.state.splits.clone();
                 splits.push(Split {
                     positive: sign,
                     ..split
                 });
-                let multipliers = open.state.multipliers.clone();
-                children.push((
+                let rows = open
+                    .state
+                    .rows
+                    .iter()
+                    .map(|open| OpenRow {
+                        row: open.row,
+                        value: open.value,
+                        multipliers: open.multipliers.clone(),
+                    })
+                    .collect();
+                children.push(Child {
                     node,
-                    open.bound,
-                    Decisions {
+                    domain: Domain {
                         splits,
-                        multipliers,
+                        hidden: Arc::clone(&open.state.hidden),
+                        rows,
                         solved: false,
                     },
-                ));
+                });
             }
         }
         if exhausted {
-            stopped = Some(Reason::Exhausted);
-            for (node, bound, state) in children.into_iter().chain(again) {
-                heap.push(Open { bound, node, state });
+            for Child { node, domain } in children.into_iter().chain(last) {
+                self.push(node, domain);
             }
-            break;
+            return Ok(true);
         }
-        ascend(
-            relaxed,
-            space,
-            &mut children,
-            config.step_size,
-            config.steps,
-            device,
-        );
-        let points: Vec<Option<Vec<f64>>> = again
+        // Bounds under the new decision; where they contradict each other no input is left.
+        let host = self.host;
+        let nonempty: Vec<bool> = children
             .par_iter_mut()
-            .map(|(_, bound, state)| {
-                state.solved = true;
-                let found = solve_decided(
-                    relaxed.network,
-                    relaxed.input,
-                    space,
-                    &relaxed.hidden,
-                    &state.splits,
-                    *bound,
-                )?;
-                state.multipliers = found.multipliers;
-                found.point
+            .map(|child| host.tighten(&mut child.domain))
+            .collect::<Result<_>>()?;
+        let mut alive = Vec::with_capacity(children.len());
+        for (child, nonempty) in children.into_iter().zip(nonempty) {
+            if nonempty {
+                alive.push(child);
+            } else {
+                self.tree[child.node] = ActivationNode::Node {
+                    proven: Vec::new(),
+                    decision: None,
+                };
+            }
+        }
+        let mut children = alive;
+        self.ascend(&mut children)?;
+        self.solve(&mut last)?;
+        children.append(&mut last);
+        let host = self.host;
+        children
+            .par_iter_mut()
+            .try_for_each(|child| host.bound(&mut child.domain))?;
+        for Child { node, domain } in children {
+            for open in &domain.rows {
+                self.nodes[open.row] += 1;
+            }
+            self.settle(node, domain);
+        }
+        Ok(false)
+    }
+
+    /// Notes what is proven in a domain, and keeps the rest of it open.
+    fn settle(&mut self, node: usize, mut domain: Domain) {
+        let mut proven = Vec::new();
+        let mut rows = Vec::with_capacity(domain.rows.len());
+        for open in domain.rows {
+            if open.value > self.roots[open.row].space.bound {
+                self.finished[open.row] = self.finished[open.row].min(open.value);
+                proven.push(RowProof {
+                    row: open.row,
+                    multipliers: open.multipliers,
+                });
+            } else {
+                rows.push(open);
+            }
+        }
+        // A domain that comes again has been noted before.
+        match &mut self.tree[node] {
+            ActivationNode::Node { proven: before, .. } => before.extend(proven),
+            open @ ActivationNode::Open => {
+                *open = ActivationNode::Node {
+                    proven,
+                    decision: None,
+                };
+            }
+        }
+        domain.rows = rows;
+        if !domain.rows.is_empty() {
+            self.push(node, domain);
+        }
+    }
+
+    fn push(&mut self, node: usize, domain: Domain) {
+        self.heap.push(Open {
+            bound: domain.distance(self.roots),
+            node,
+            state: domain,
+        });
+    }
+
+    /// Improves the multipliers of all rows of all children together, and looks at the inputs that come up on the way.
+    fn ascend(&mut self, children: &mut [Child]) -> Result<()> {
+        let rows: Vec<(&Domain, &OpenRow)> = children
+            .iter()
+            .flat_map(|child| child.domain.rows.iter().map(|open| (&child.domain, open)))
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let relaxed = self.relaxed;
+        let layers: Vec<DeviceLayer> = relaxed
+            .layers
+            .iter()
+            .enumerate()
+            .map(|(layer, device_layer)| {
+                let boxes: Vec<RowBox<'_>> = rows
+                    .iter()
+                    .map(|(domain, _)| RowBox {
+                        bounds: &domain.hidden[layer],
+                        splits: &domain.splits,
+                    })
+                    .collect();
+                device_layer.for_rows(layer, &boxes, self.device)
             })
             .collect();
-        for point in points.into_iter().flatten() {
-            let outputs = relaxed.network.evaluate(&point)?;
-            let value: f64 = space
-                .coefficients
+        let target = Target {
+            map: relaxed.hidden.len(),
+            rows: rows.len(),
+            coefficients: rows
                 .iter()
-                .zip(&outputs)
-                .map(|(a, y)| a * y.value)
-                .sum();
-            if value <= space.bound {
-                suspect = Some(point);
-            }
-        }
-        children.append(&mut again);
-        nodes += children.len();
-        let bounds: Vec<f64> = children
-            .par_iter()
-            .map(|(_, parent, state)| {
-                let multipliers = wide(&state.multipliers);
-                node_bound(
-                    relaxed.network,
-                    relaxed.input,
-                    space,
-                    &relaxed.hidden,
-                    &relaxed.sets,
-                    &state.splits,
-                    &multipliers,
-                )
-                .map(|bound| bound.max(*parent))
+                .flat_map(|(_, open)| self.roots[open.row].space.coefficients.iter().copied())
+                .collect(),
+        };
+        let multipliers: Vec<Vec<f64>> = (0..relaxed.hidden.len())
+            .map(|layer| {
+                rows.iter()
+                    .flat_map(|(_, open)| open.multipliers[layer].iter().map(|&x| f64::from(x)))
+                    .collect()
             })
-            .collect::<Result<_>>()?;
-        for ((node, _, state), bound) in children.into_iter().zip(bounds) {
-            if bound > space.bound {
-                finished = finished.min(bound);
-                tree[node] = ActivationNode::Leaf {
-                    multipliers: state.multipliers,
-                };
-            } else {
-                heap.push(Open { bound, node, state });
+            .collect();
+        let mut ascent = Ascent::new(&relaxed.search, &layers, &target, &multipliers);
+        let rate = ascent.scale() * self.config.step_size;
+        let steps = self.config.steps;
+        for step in 0..steps {
+            let share = 0.1_f64.powf(step as f64 / steps.max(2) as f64);
+            ascent.step(&(rate.clone() * share));
+        }
+        let (inputs, values) = ascent.suggestions();
+        let (found, _) = ascent.finish();
+        self.look(&rows, &values, inputs)?;
+        let mut row = 0;
+        for child in children {
+            for open in &mut child.domain.rows {
+                for (rho, all) in open.multipliers.iter_mut().zip(&found) {
+                    let width = rho.len();
+                    for (to, from) in rho.iter_mut().zip(&all[row * width..(row + 1) * width]) {
+                        *to = *from as f32;
+                    }
+                }
+                row += 1;
             }
         }
-        span.record("open", heap.len() as u64);
-        span.record("worst", heap.peek().map_or(finished, |open| open.bound));
-        span.record("position", nodes as u64);
-        if suspect.is_some() {
-            stopped = Some(Reason::Exhausted);
-            break;
-        }
+        Ok(())
     }
-    let worst = heap.iter().map(|open| open.bound).fold(finished, f64::min);
-    Ok(Outcome {
-        bound: worst - space.bound,
-        stopped,
-        nodes,
-        tree,
-        suspect,
-    })
-}
 
-/// Improves the multipliers of all children together.
-fn ascend(
-    relaxed: &Relaxed<'_>,
-    space: &HalfSpace,
-    children: &mut [(usize, f64, Decisions)],
-    step_size: f64,
-    steps: usize,
-    device: &Device,
-) {
-    if children.is_empty() {
-        return;
-    }
-    let rows: Vec<&[Split]> = children
-        .iter()
-        .map(|(_, _, state)| state.splits.as_slice())
-        .collect();
-    let layers: Vec<DeviceLayer> = relaxed
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(layer, device_layer)| {
-            device_layer.split(layer, &relaxed.hidden[layer], &rows, device)
-        })
-        .collect();
-    let count = children.len();
-    let target = Target {
-        map: relaxed.hidden.len(),
-        rows: count,
-        coefficients: space.coefficients.repeat(count),
-    };
-    let multipliers: Vec<Vec<f64>> = (0..relaxed.hidden.len())
-        .map(|layer| {
-            children
-                .iter()
-                .flat_map(|(_, _, state)| state.multipliers[layer].iter().map(|&x| f64::from(x)))
-                .collect()
-        })
-        .collect();
-    let mut ascent = Ascent::new(&relaxed.search, &layers, &target, &multipliers);
-    let rate = ascent.scale() * step_size;
-    for step in 0..steps {
-        let share = 0.1_f64.powf(step as f64 / steps.max(2) as f64);
-        ascent.step(&(rate.clone() * share));
-    }
-    let (found, _) = ascent.finish();
-    for (row, (_, _, state)) in children.iter_mut().enumerate() {
-        for (rho, all) in state.multipliers.iter_mut().zip(&found) {
-            let width = rho.len();
-            for (to, from) in rho.iter_mut().zip(&all[row * width..(row + 1) * width]) {
-                *to = *from as f32;
+    /// Attacks from inputs (`[rows, inputs]`) that violate their rows, and now and then from the one that comes nearest to it.
+    fn look(
+        &mut self,
+        rows: &[(&Domain, &OpenRow)],
+        values: &[f64],
+        inputs: Tensor<2>,
+    ) -> Result<()> {
+        self.rounds += 1;
+        let nearest = rows
+            .iter()
+            .zip(values)
+            .map(|((_, open), value)| value - self.roots[open.row].space.bound)
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let Some((index, distance)) = nearest else {
+            return Ok(());
+        };
+        if distance <= 0.0 || self.rounds % ATTACK_EVERY == 1 {
+            let width = self.relaxed.input.len();
+            let inputs = numbers(inputs);
+            let point = inputs[index * width..(index + 1) * width].to_vec();
+            let found = (self.refute)(rows[index].1.row, point)?;
+            if found.violates {
+                self.found = Some(found);
             }
         }
+        Ok(())
     }
-}
 
-/// The neuron whose triangle costs most: `max(-c2, 0) u (-l) / (u - l)`, with a share of the cost that a lower line can have (2.11 of the design).
-fn choose(relaxed: &Relaxed<'_>, space: &HalfSpace, state: &Decisions) -> Result<Option<Split>> {
-    let Some(bounds) = decided(&relaxed.hidden, &state.splits)? else {
-        return Ok(None);
-    };
-    let maps = relaxed.network.maps();
-    let mut best: Option<(f64, Split)> = None;
-    let mut rho = space.coefficients.clone();
-    for layer in (0..bounds.len()).rev() {
-        let c2 = maps[layer + 1].transposed(&rho, 1).value;
-        let own = &state.multipliers[layer];
-        let bounds = &bounds[layer];
-        for neuron in bounds.unstable() {
-            let (l, u) = (bounds.lower()[neuron], bounds.upper()[neuron]);
-            let c = c2[neuron];
-            let area = u * -l / (u - l);
-            // With a positive coefficient the kink costs what the chosen line misses at the better end.
-            let below = (f64::from(own[neuron]) * -l)
-                .min((c - f64::from(own[neuron])) * u)
-                .max(0.0);
-            let score = if c < 0.0 { -c * area } else { 0.5 * below };
-            if best.as_ref().is_none_or(|(old, _)| score > *old) {
-                best = Some((
-                    score,
-                    Split {
-                        layer,
-                        neuron,
-                        positive: true,
-                    },
-                ));
+    /// Solves what is left of domains without open signs.
+    fn solve(&mut self, children: &mut [Child]) -> Result<()> {
+        let relaxed = self.relaxed;
+        let roots = self.roots;
+        let points: Vec<(usize, Vec<f64>)> = children
+            .par_iter_mut()
+            .flat_map_iter(|child| {
+                let domain = &mut child.domain;
+                domain.solved = true;
+                let (hidden, splits) = (&domain.hidden, &domain.splits);
+                let mut points = Vec::new();
+                for open in &mut domain.rows {
+                    let found = solve_decided(
+                        relaxed.network,
+                        relaxed.input,
+                        &roots[open.row].space,
+                        hidden,
+                        splits,
+                        open.value,
+                    );
+                    if let Some(found) = found {
+                        open.multipliers = found.multipliers;
+                        points.extend(found.point.map(|point| (open.row, point)));
+                    }
+                }
+                points
+            })
+            .collect();
+        for (row, point) in points {
+            let found = (self.refute)(row, point)?;
+            if found.violates {
+                self.found = Some(found);
+                break;
             }
         }
-        rho = own.iter().map(|&x| f64::from(x)).collect();
+        Ok(())
     }
-    Ok(best.map(|(_, split)| split))
+
+    fn outcome(self, stopped: Option<Reason>) -> Searched {
+        let mut values = self.finished;
+        let mut proven = vec![true; self.roots.len()];
+        for open in self.heap.iter().flat_map(|open| &open.state.rows) {
+            values[open.row] = values[open.row].min(open.value);
+            proven[open.row] = false;
+        }
+        let bounds = values
+            .iter()
+            .zip(self.roots)
+            .map(|(value, root)| value - root.space.bound)
+            .collect();
+        Searched {
+            bounds,
+            proven,
+            stopped,
+            nodes: self.nodes,
+            tree: self.tree,
+            found: self.found,
+        }
+    }
 }
