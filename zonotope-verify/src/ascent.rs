@@ -3,6 +3,7 @@
 use burn::Tensor;
 use burn::tensor::{Device, Int, TensorData};
 
+use crate::adam::{Adam, Best};
 use crate::certify::Target;
 use crate::crown::Search;
 use crate::device::{matrix, numbers};
@@ -386,11 +387,8 @@ pub(crate) struct Ascent<'a> {
     /// `[rows, 1]`
     constant: Tensor<2>,
     multipliers: Vec<Tensor<2>>,
-    first: Vec<Tensor<2>>,
-    second: Vec<Tensor<2>>,
-    steps: i32,
-    best: Vec<Tensor<2>>,
-    best_value: Option<Tensor<2>>,
+    adam: Adam,
+    best: Best,
 }
 
 /// What a step of the ascent saw.
@@ -417,19 +415,15 @@ impl<'a> Ascent<'a> {
             .iter()
             .map(|rho| matrix(rho, target.rows, rho.len() / target.rows, device))
             .collect();
-        let zeros: Vec<Tensor<2>> = multipliers.iter().map(Tensor::zeros_like).collect();
         Self {
             search,
             layers,
             groups: Vec::new(),
             last: map.transposed(rows.clone()),
             constant: rows.matmul(map.bias().transpose()),
-            best: multipliers.clone(),
-            best_value: None,
+            adam: Adam::new(0.9, 0.999, 1e-8),
+            best: Best::new(multipliers.clone()),
             multipliers,
-            first: zeros.clone(),
-            second: zeros,
-            steps: 0,
         }
     }
 
@@ -457,8 +451,9 @@ impl<'a> Ascent<'a> {
         let mut points: Vec<(Tensor<2>, Tensor<2>)> = Vec::with_capacity(self.layers.len());
         let mut c2 = self.last.clone();
         let scale = self
-            .best_value
-            .clone()
+            .best
+            .values()
+            .cloned()
             .unwrap_or_else(|| self.constant.ones_like());
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let rho = &self.multipliers[index];
@@ -494,18 +489,10 @@ impl<'a> Ascent<'a> {
     /// One step: looks, remembers the best multipliers of every row, and moves by `rate` (`[rows, 1]` or a scalar in `[1, 1]`).
     pub(crate) fn step(&mut self, rate: &Tensor<2>) {
         let point = self.evaluate();
-        self.keep(point.value);
-        self.steps += 1;
-        let corrections = (
-            1.0 - 0.9_f64.powi(self.steps),
-            1.0 - 0.999_f64.powi(self.steps),
-        );
-        for (layer, gradient) in point.gradients.into_iter().enumerate() {
-            self.first[layer] = self.first[layer].clone() * 0.9 + gradient.clone() * 0.1;
-            self.second[layer] = self.second[layer].clone() * 0.999 + gradient.square() * 0.001;
-            let scale = (self.second[layer].clone() * (1.0 / corrections.1)).sqrt() + 1e-8;
-            let step = self.first[layer].clone() / scale * (rate.clone() / corrections.0 as f32);
-            self.multipliers[layer] = self.multipliers[layer].clone() + step;
+        self.best.keep(&self.multipliers, point.value);
+        let directions = self.adam.directions(point.gradients, 1.0);
+        for (rho, direction) in self.multipliers.iter_mut().zip(directions) {
+            *rho = rho.clone() + direction * rate.clone();
         }
     }
 
@@ -534,25 +521,9 @@ impl<'a> Ascent<'a> {
     /// Looks at the last multipliers as well, and gives the best of every row: a matrix for every hidden layer, and the values.
     pub(crate) fn finish(mut self) -> (Vec<Vec<f64>>, Vec<f64>) {
         let value = self.evaluate().value;
-        self.keep(value);
-        let values = self.best_value.map_or_else(Vec::new, numbers);
-        (self.best.into_iter().map(numbers).collect(), values)
-    }
-
-    fn keep(&mut self, value: Tensor<2>) {
-        self.best_value = Some(match self.best_value.take() {
-            None => {
-                self.best.clone_from(&self.multipliers);
-                value
-            }
-            Some(old) => {
-                let better = value.clone().greater(old.clone());
-                for (best, rho) in self.best.iter_mut().zip(&self.multipliers) {
-                    let mask = better.clone().expand(rho.dims());
-                    *best = best.clone().mask_where(mask, rho.clone());
-                }
-                old.mask_where(better, value)
-            }
-        });
+        self.best.keep(&self.multipliers, value);
+        let values = self.best.values().cloned().map_or_else(Vec::new, numbers);
+        let points = self.best.into_points();
+        (points.into_iter().map(numbers).collect(), values)
     }
 }

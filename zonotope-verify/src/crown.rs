@@ -10,6 +10,7 @@ use burn::Tensor;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::adam::{Adam, Best};
 use crate::certify::{DualValues, Multipliers, Target, dual_values};
 use crate::device::{DeviceNetwork, matrix, numbers};
 use crate::error::{Error, Result};
@@ -481,49 +482,24 @@ impl Search {
             .iter()
             .map(|layer| layer.slope.clone().repeat(&[target.rows, 1]))
             .collect();
-        let mut best = slopes.clone();
-        let mut best_value: Option<Tensor<2>> = None;
-        let mut first: Vec<Tensor<2>> = slopes.iter().map(Tensor::zeros_like).collect();
-        let mut second = first.clone();
+        let mut best = Best::new(slopes.clone());
+        let mut adam = Adam::new(0.9, 0.999, 1e-8);
         let mut rate = config.learning_rate;
-        for step in 1..=config.steps + 1 {
-            let (value, gradients) = self.value(
-                start.clone(),
-                constant.clone(),
-                layers,
-                &slopes,
-                step <= config.steps,
-            );
-            best_value = Some(match best_value {
-                None => {
-                    best.clone_from(&slopes);
-                    value
-                }
-                Some(old) => {
-                    let better = value.clone().greater(old.clone());
-                    for (best, slopes) in best.iter_mut().zip(&slopes) {
-                        let width = slopes.dims()[1];
-                        let mask = better.clone().expand([target.rows, width]);
-                        *best = best.clone().mask_where(mask, slopes.clone());
-                    }
-                    old.mask_where(better, value)
-                }
-            });
-            let corrections = (
-                1.0 - 0.9_f64.powi(step as i32),
-                1.0 - 0.999_f64.powi(step as i32),
-            );
-            for (layer, gradient) in gradients.into_iter().enumerate() {
-                first[layer] = first[layer].clone() * 0.9 + gradient.clone() * 0.1;
-                second[layer] = second[layer].clone() * 0.999 + gradient.square() * 0.001;
-                let scale = (second[layer].clone() * (1.0 / corrections.1)).sqrt() + 1e-8;
-                let step = first[layer].clone() * (rate / corrections.0) / scale;
+        for step in 0..=config.steps {
+            let last = step == config.steps;
+            let (value, gradients) =
+                self.value(start.clone(), constant.clone(), layers, &slopes, !last);
+            best.keep(&slopes, value);
+            if last {
+                break;
+            }
+            for (slopes, step) in slopes.iter_mut().zip(adam.directions(gradients, rate)) {
                 // Projected after the step: a slope that is clamped while the bound is computed would have no gradient at its border.
-                slopes[layer] = (slopes[layer].clone() + step).clamp(0.0, 1.0);
+                *slopes = (slopes.clone() + step).clamp(0.0, 1.0);
             }
             rate *= config.decay;
         }
-        best
+        best.into_points()
     }
 
     /// The bound of every row (`[rows, 1]`), and its derivative by the slopes of every hidden layer if asked for.

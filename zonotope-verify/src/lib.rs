@@ -146,6 +146,7 @@ pub mod verify;
 pub mod vnnlib;
 pub mod zonotope;
 
+mod adam;
 mod affine;
 mod ascent;
 mod certify;

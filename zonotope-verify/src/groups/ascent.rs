@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::tree::Leaf;
 use super::{Group, check_length};
+use crate::adam::{Adam, Best};
 use crate::error::{Error, Result};
 
 /// The cases of one objective, for a [`LeafBatch`].
@@ -171,26 +172,21 @@ impl LeafBatch {
         cancel: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Vec<f64>>> {
         let terms = self.terms(c1, c2);
-        let [leaves, k] = self.nu.dims();
-        let mut best = (self.nu.clone(), None::<Tensor<1>>);
+        let leaves = self.len();
+        let mut best = Best::new(vec![self.nu.clone()]);
         for step in 0..=schedule.steps {
             let found = self.values(&terms);
-            best = match best {
-                (nu, Some(values)) => {
-                    let better = found.values.clone().greater(values.clone());
-                    let rows = better.clone().reshape([leaves, 1]).expand([leaves, k]);
-                    let nu = nu.mask_where(rows, self.nu.clone());
-                    (nu, Some(values.mask_where(better, found.values)))
-                }
-                (nu, None) => (nu, Some(found.values)),
-            };
+            best.keep(
+                std::slice::from_ref(&self.nu),
+                found.values.reshape([leaves, 1]),
+            );
             if step == schedule.steps || cancel() {
                 break;
             }
             let rate = schedule.rate * schedule.decay.powf(step as f64 / schedule.steps as f64);
             self.step(found.zonotope - found.boxed, rate);
         }
-        self.read(best.0)
+        self.read(best.into_points().swap_remove(0))
     }
 
     /// What stays the same while only the multipliers change.
@@ -240,8 +236,9 @@ impl LeafBatch {
 
     /// A step along a gradient in unit coordinates.
     fn step(&mut self, gradient: Tensor<2>, rate: f64) {
-        let direction = self.adam.direction(gradient, rate);
-        self.nu = self.nu.clone() + direction * self.unit.clone();
+        for direction in self.adam.directions(vec![gradient], rate) {
+            self.nu = self.nu.clone() + direction * self.unit.clone();
+        }
     }
 
     /// Multipliers in the group's own coordinates, on the host.
@@ -417,14 +414,14 @@ impl<'a> Rows<'a> {
             membership: matrix(membership, [objectives, shape[0]], device),
             unit: matrix(self.unit, shape, device),
             nu: matrix(self.nu, shape, device),
-            adam: Adam::new(0.9, 0.99),
+            adam: Adam::new(0.9, 0.99, SMALL),
         }
     }
 }
 
 impl LeafBatch {
     pub(super) fn with_betas(mut self, beta_1: f64, beta_2: f64) -> Self {
-        self.adam = Adam::new(beta_1, beta_2);
+        self.adam = Adam::new(beta_1, beta_2, SMALL);
         self
     }
 }
@@ -436,47 +433,8 @@ struct Terms {
     at_middle: Tensor<2>,
 }
 
-/// Adam (Kingma and Ba, arXiv 1412.6980) without its factors `1 - beta`, which are put into the step instead.
-#[derive(Debug, Clone)]
-struct Adam {
-    beta_1: f64,
-    beta_2: f64,
-    steps: i32,
-    /// Discounted sums of the gradients and of their squares.
-    sums: Option<(Tensor<2>, Tensor<2>)>,
-}
-
-impl Adam {
-    fn new(beta_1: f64, beta_2: f64) -> Self {
-        Self {
-            beta_1,
-            beta_2,
-            steps: 0,
-            sums: None,
-        }
-    }
-
-    /// `rate` times the normalised direction.
-    fn direction(&mut self, gradient: Tensor<2>, rate: f64) -> Tensor<2> {
-        let square = gradient.clone().square();
-        let (first, second) = match self.sums.take() {
-            Some((first, second)) => (
-                first * self.beta_1 + gradient,
-                second * self.beta_2 + square,
-            ),
-            None => (gradient, square),
-        };
-        self.sums = Some((first.clone(), second.clone()));
-        self.steps = self.steps.saturating_add(1);
-        let first_weight = (1.0 - self.beta_1) / (1.0 - self.beta_1.powi(self.steps));
-        let second_weight = (1.0 - self.beta_2) / (1.0 - self.beta_2.powi(self.steps));
-        let length = rate * first_weight / second_weight.sqrt();
-        first * length / (second.sqrt() + SMALL)
-    }
-}
-
 /// Keeps a coordinate that never moved from 0 / 0; gradients in unit coordinates are about 1.
-const SMALL: f32 = 1e-12;
+const SMALL: f64 = 1e-12;
 
 /// Above every value that matters.
 const FAR: f32 = 1e30;
