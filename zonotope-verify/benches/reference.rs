@@ -4,12 +4,14 @@
 //! that it names. Prints a table a network: the proven bound after each stage, the share of the gap between alpha-CROWN and the attack that is
 //! closed, and processor seconds.
 
+mod support;
+
 use std::io::Read;
 use std::path::Path;
-use std::time::Instant;
 
 use burn::tensor::Device;
 use serde_json::Value;
+use support::timed;
 use zonotope_verify::attack::{AttackConfig, attack};
 use zonotope_verify::dual::{Bound, ZonoDualConfig};
 use zonotope_verify::network::Network;
@@ -280,16 +282,12 @@ impl Table {
             .unwrap()
             .value
         });
-        let before = processor_seconds();
-        let clock = Instant::now();
-        let Bound { lower, stages, .. } = ZonoDualConfig::new()
-            .init()
-            .lower_bounds(network, input, objective, &self.device)
-            .unwrap();
-        let wall = clock.elapsed().as_secs_f64();
-        let spent = processor_seconds()
-            .zip(before)
-            .map_or(wall, |(after, before)| after - before);
+        let (Bound { lower, stages, .. }, spent) = timed(|| {
+            ZonoDualConfig::new()
+                .init()
+                .lower_bounds(network, input, objective, &self.device)
+                .unwrap()
+        });
         let alpha = alpha.as_f64().unwrap_or(f64::NAN);
         let closed = (lower[0] - alpha) / (upper - alpha);
         if prototype.is_number() || !self.only_prototyped {
@@ -325,12 +323,4 @@ impl Table {
             100.0 * self.closed.iter().sum::<f64>() / self.closed.len() as f64
         );
     }
-}
-
-/// Processor seconds of this process, where the system says so.
-fn processor_seconds() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / 100.0)
 }
