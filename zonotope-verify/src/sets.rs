@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::groups::{Group, SplitTree, certified_minimum};
 use crate::interval::Bounds;
 use crate::pairs::PreparedPair;
+use crate::rounding::{UNDERFLOW, add_down, gamma};
 use crate::zonotope::Zonotope;
 
 /// How the neurons of one hidden layer are taken. Every neuron is in exactly one of the three.
@@ -92,14 +93,16 @@ impl LayerSets {
             add(box_minimum(bounds, neuron, -rho[neuron], c2[neuron]));
         }
         for (&[a, b], prepared) in self.pairs.iter().zip(self.prepared.iter()) {
-            let (lower, upper) = (bounds.lower(), bounds.upper());
-            add(prepared.minimum(
+            let minimum = prepared.minimum(
                 self.zonotope.rows(),
-                lower,
-                upper,
+                bounds.lower(),
+                bounds.upper(),
                 [-rho[a], -rho[b]],
                 [c2[a], c2[b]],
-            ));
+            );
+            // Where the bounds are tighter than those that the pair was made with, its boxes may say more.
+            let alone = [a, b].map(|j| proven_box_minimum(bounds, j, -rho[j], c2[j]));
+            add(minimum.max(add_down(alone[0], alone[1])));
         }
         for set in &self.groups {
             let c1: Vec<f64> = set.neurons.iter().map(|&j| -rho[j]).collect();
@@ -108,4 +111,10 @@ impl LayerSets {
                 .unwrap_or(f64::NEG_INFINITY));
         }
     }
+}
+
+/// [`box_minimum`] without its roundings: three of the products and the sum, and the underflow of the products.
+fn proven_box_minimum(bounds: &Bounds, neuron: usize, c1: f64, c2: f64) -> f64 {
+    let minimum = box_minimum(bounds, neuron, c1, c2);
+    add_down(minimum, -(minimum.abs() * gamma(8) + 4.0 * UNDERFLOW))
 }

@@ -147,6 +147,30 @@ pub(crate) fn branch_on_activations(
             stopped = Some(Reason::Exhausted);
             break;
         }
+        if std::env::var_os("FA_D").is_some() {
+            let depth = search
+                .heap
+                .iter()
+                .map(|o| o.state.splits.len())
+                .max()
+                .unwrap_or(0);
+            let mut by = vec![0; relaxed.hidden.len()];
+            for o in search.heap.iter() {
+                for s in &o.state.splits {
+                    by[s.layer] += 1;
+                }
+            }
+            let rows: usize = search.heap.iter().map(|o| o.state.rows.len()).sum();
+            eprintln!(
+                "open {} rows {rows} worst {:.4} depth {depth} mean by layer {:?} nodes {}",
+                search.heap.len(),
+                search.heap.peek().map_or(0.0, |o| o.bound),
+                by.iter()
+                    .map(|b| *b as f64 / search.heap.len() as f64)
+                    .collect::<Vec<_>>(),
+                search.nodes.iter().sum::<usize>()
+            );
+        }
         span.record("open", search.heap.len() as u64);
         span.record("worst", search.heap.peek().map_or(0.0, |open| open.bound));
         span.record("position", search.nodes.iter().sum::<usize>() as u64);
@@ -218,48 +242,32 @@ impl Host<'_> {
         })
     }
 
-    /// The neuron whose triangle costs most: `max(-c2, 0) u (-l) / (u - l)` (2.11 of the design), and what it costs through the bounds of the layers
-    /// behind it where those are computed again.
+    /// The neuron whose triangle costs the worst row most: `max(-c2, 0) u (-l) / (u - l)` (2.11 of the design), and what it costs through the bounds of the
+    /// layers behind it where those are computed again.
     fn choose(&self, domain: &Domain) -> Option<Split> {
-        let maps = self.network.maps();
-        let hidden = &domain.hidden;
-        let count = domain.rows.len();
-        let mut rho: Vec<f64> = domain
+        let distance = |open: &OpenRow| open.value - self.roots[open.row].space.bound;
+        let open = domain
             .rows
             .iter()
-            .flat_map(|open| self.roots[open.row].space.coefficients.iter().copied())
-            .collect();
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+        let maps = self.network.maps();
+        let hidden = &domain.hidden;
+        let mut rho = self.roots[open.row].space.coefficients.clone();
         let mut best: Option<(f64, Split)> = None;
-        // What a unit less of a neuron's upper bound, and more of its lower bound, is worth to all rows together.
+        // What a unit less of a neuron's upper bound, and more of its lower bound, is worth to the row.
         let mut worth: Option<(Vec<f64>, Vec<f64>)> = None;
         for layer in (0..hidden.len()).rev() {
             let bounds = &hidden[layer];
             let width = bounds.len();
-            let c2 = maps[layer + 1].transposed(&rho, count).value;
-            let mut price = vec![0.0; width];
-            let mut score = vec![0.0; width];
-            let unstable = bounds.unstable();
-            for (row, open) in domain.rows.iter().enumerate() {
-                let own = &open.multipliers[layer];
-                for &neuron in &unstable {
-                    let c = c2[row * width + neuron];
-                    if c < 0.0 {
-                        price[neuron] -= c;
-                    } else {
-                        // With a positive coefficient the kink costs what the chosen line misses at the better end.
-                        let (l, u) = (bounds.lower()[neuron], bounds.upper()[neuron]);
-                        let rho = f64::from(own[neuron]);
-                        score[neuron] += 0.5 * (rho * -l).min((c - rho) * u).max(0.0);
-                    }
-                }
-            }
+            let c2 = maps[layer + 1].transposed(&rho, 1).value;
+            let own = &open.multipliers[layer];
+            let mut price: Vec<f64> = c2.iter().map(|c| (-c).max(0.0)).collect();
             if let Some((upper, lower)) = worth.as_ref().filter(|_| self.refined) {
-                let map = &maps[layer + 1];
                 for (row, (upper, lower)) in upper.iter().zip(lower).enumerate() {
                     if *upper == 0.0 && *lower == 0.0 {
                         continue;
                     }
-                    for (neuron, weight) in map.row(row) {
+                    for (neuron, weight) in maps[layer + 1].row(row) {
                         price[neuron] += if weight.value > 0.0 {
                             weight.value * upper
                         } else {
@@ -270,30 +278,32 @@ impl Host<'_> {
             }
             let mut upper = vec![0.0; width];
             let mut lower = vec![0.0; width];
-            for &neuron in &unstable {
+            for neuron in bounds.unstable() {
                 let (l, u) = (bounds.lower()[neuron], bounds.upper()[neuron]);
                 let slope = u / (u - l);
-                let score = score[neuron] + price[neuron] * -l * slope;
+                // With a positive coefficient the kink costs what the chosen line misses at the better end.
+                let rho = f64::from(own[neuron]);
+                let kink = (rho * -l).min((c2[neuron].max(0.0) - rho) * u).max(0.0);
+                let mut score = 0.5 * kink + price[neuron] * -l * slope;
+                if layer + 1 < hidden.len() {
+                    score *= std::env::var("FA_W")
+                        .ok()
+                        .and_then(|w| w.parse::<f64>().ok())
+                        .unwrap_or(1.0);
+                }
                 upper[neuron] = price[neuron] * (1.0 - slope) * (1.0 - slope);
                 lower[neuron] = price[neuron] * slope * slope;
                 if best.as_ref().is_none_or(|(old, _)| score > *old) {
-                    let positive = true;
-                    best = Some((
-                        score,
-                        Split {
-                            layer,
-                            neuron,
-                            positive,
-                        },
-                    ));
+                    let split = Split {
+                        layer,
+                        neuron,
+                        positive: true,
+                    };
+                    best = Some((score, split));
                 }
             }
             worth = Some((upper, lower));
-            rho = domain
-                .rows
-                .iter()
-                .flat_map(|open| open.multipliers[layer].iter().map(|&x| f64::from(x)))
-                .collect();
+            rho = own.iter().map(|&x| f64::from(x)).collect();
         }
         best.map(|(_, split)| split)
     }
