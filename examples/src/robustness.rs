@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
 use fire_assay_datasets::images::ImageSet;
 use serde::Serialize;
-use zonotope_verify::attack::{AttackConfig, attack};
+use zonotope_verify::attack::{AttackConfig, attack_with};
+use zonotope_verify::limits::RunOptions;
 use zonotope_verify::method::Method;
 use zonotope_verify::network::Network;
 use zonotope_verify::objective::Objective;
@@ -162,6 +163,8 @@ pub struct Comparison<'a> {
     pub attack: AttackConfig,
     /// Where the search computes.
     pub device: &'a Device,
+    /// Seed and limits of every attack and every bound.
+    pub options: RunOptions,
 }
 
 impl Comparison<'_> {
@@ -183,7 +186,14 @@ impl Comparison<'_> {
                     bound: 0.0,
                 }],
             };
-            let found = attack(self.network, &case, &self.attack, &[], self.device)?;
+            let found = attack_with(
+                self.network,
+                &case,
+                &self.attack,
+                &[],
+                self.device,
+                &self.options,
+            )?;
             upper = upper.min(found.value);
             falsified |= found.violates;
         }
@@ -193,8 +203,17 @@ impl Comparison<'_> {
                 break;
             }
             let start = Instant::now();
-            let bounds =
-                method.lower_bounds(self.network, &query.input, &objective, self.device)?;
+            let bounds = method.lower_bounds_with(
+                self.network,
+                &query.input,
+                &objective,
+                self.device,
+                &self.options,
+            )?;
+            // What was proven until Ctrl-C says little about the method.
+            if self.options.cancel.is_cancelled() {
+                break;
+            }
             // NaN would not survive this as the least; the library gives none.
             let bound = bounds.iter().copied().fold(f64::INFINITY, f64::min);
             let verdict = match (bound > 0.0, falsified) {

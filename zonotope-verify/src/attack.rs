@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceNetwork, matrix, numbers};
 use crate::error::{Error, Result};
+use crate::limits::{Limits, RunOptions};
 use crate::network::Network;
 use crate::rounding::{add_up, mul_up, sum_up};
 use crate::spec::UnsafeCase;
@@ -70,6 +71,38 @@ pub fn attack(
     config: &AttackConfig,
     suggestions: &[Vec<f64>],
     device: &Device,
+) -> Result<Attack> {
+    let options = RunOptions::default();
+    attack_with(network, case, config, suggestions, device, &options)
+}
+
+/// As [`attack`], with a seed and limits of its own. Stopped early, the result is the best point seen by then.
+///
+/// # Errors
+///
+/// As [`attack`], and [`Error::InvalidConfig`] for a limit without a meaning.
+pub fn attack_with(
+    network: &Network,
+    case: &UnsafeCase,
+    config: &AttackConfig,
+    suggestions: &[Vec<f64>],
+    device: &Device,
+    options: &RunOptions,
+) -> Result<Attack> {
+    let limits = options.limits()?;
+    let mut config = config.clone();
+    config.seed = options.seed.unwrap_or(config.seed);
+    attack_within(network, case, &config, suggestions, device, &limits)
+}
+
+/// [`attack`], with as many steps as the limits allow: at least the starting points are looked at.
+pub(crate) fn attack_within(
+    network: &Network,
+    case: &UnsafeCase,
+    config: &AttackConfig,
+    suggestions: &[Vec<f64>],
+    device: &Device,
+    limits: &Limits,
 ) -> Result<Attack> {
     check(network, case, config, suggestions)?;
     let inputs = network.inputs();
@@ -133,6 +166,9 @@ pub fn attack(
                 old.mask_where(better, value)
             }
         });
+        if step == config.steps || limits.reached().is_some() {
+            break;
+        }
         let share = step as f64 / config.steps.max(1) as f64;
         let length = config.first_step * (config.last_step / config.first_step).powf(share);
         let moved = points - gradient.sign() * range.clone() * length;

@@ -17,6 +17,7 @@ use crate::dual::{group_of, zonotopes};
 use crate::error::{Error, Result};
 use crate::groups::SplitTree;
 use crate::interval::Bounds;
+use crate::limits::Limits;
 use crate::network::Network;
 use crate::sets::{GroupSet, LayerSets};
 use crate::spec::{HalfSpace, InputBox, Spec};
@@ -295,7 +296,7 @@ impl RelaxationProof {
             });
         }
         let mut hidden = replay(network, input, &self.hidden)?;
-        let zonotopes = zonotopes(network, input, &mut hidden)?;
+        let zonotopes = zonotopes(network, input, &mut hidden, &Limits::default())?;
         if self.pairs.len() != hidden.len() {
             return Err(Error::CertificateRejected {
                 at: "pairs".to_owned(),

@@ -15,6 +15,7 @@ use crate::certify::{DualValues, Multipliers, Target, dual_values};
 use crate::device::{DeviceNetwork, matrix, numbers};
 use crate::error::{Error, Result};
 use crate::interval::{Bounds, check_input, interval_bounds};
+use crate::limits::Limits;
 use crate::network::Network;
 use crate::objective::Objective;
 use crate::spec::InputBox;
@@ -106,7 +107,7 @@ pub fn intermediate_bounds(
     method: &IntermediateBounds,
     device: &Device,
 ) -> Result<Vec<Bounds>> {
-    Ok(proven_bounds(network, input, method, device)?.0)
+    Ok(proven_bounds(network, input, method, device, &Limits::default())?.0)
 }
 
 /// What proves the bounds of the hidden layers, small enough to be stored: everything else is computed again from it.
@@ -116,8 +117,9 @@ pub(crate) enum HiddenProof {
     Interval,
     WongKolter,
     Crown,
-    /// CROWN first, then slopes for some neurons of every hidden layer but the first.
-    Slopes(Vec<LayerSlopes>),
+    /// For the hidden layers after the first, one after the other: CROWN, then slopes for some neurons, block by block. Layers at
+    /// the end that have no entry keep the bounds of interval arithmetic.
+    Slopes(Vec<Vec<LayerSlopes>>),
     /// Nothing: the caller vouched for them.
     Given(Vec<Bounds>),
 }
@@ -130,54 +132,72 @@ pub(crate) struct LayerSlopes {
     slopes: Vec<Vec<u16>>,
 }
 
-/// [`intermediate_bounds`] with what proves them.
+/// [`intermediate_bounds`] with what proves them. Where the limits end the work, the layers that are left keep the bounds of interval arithmetic.
 pub(crate) fn proven_bounds(
     network: &Network,
     input: &InputBox,
     method: &IntermediateBounds,
     device: &Device,
+    limits: &Limits,
 ) -> Result<(Vec<Bounds>, HiddenProof)> {
-    let mut proof = match method {
-        IntermediateBounds::Interval => HiddenProof::Interval,
-        IntermediateBounds::WongKolter => HiddenProof::WongKolter,
-        IntermediateBounds::Crown => HiddenProof::Crown,
-        IntermediateBounds::AlphaCrown(_) => HiddenProof::Slopes(Vec::new()),
-        IntermediateBounds::Given(given) => HiddenProof::Given(given.clone()),
-    };
-    let IntermediateBounds::AlphaCrown(config) = method else {
-        let bounds = replay(network, input, &proof)?;
-        return Ok((bounds, proof));
-    };
-    config.check()?;
-    let search = Search::new(network, input, device);
-    let mut found = Vec::new();
-    let bounds = layer_by_layer(
-        network,
-        input,
-        Multipliers::Adaptive,
-        |layer, before, current| {
-            let unstable = current.unstable();
-            let target = Target::neurons(layer, current.lower().len(), &unstable);
-            let slopes = search.slopes(before, &target, config);
-            let values = dual_values(
-                network,
-                input,
-                before,
-                &target,
-                Multipliers::Slopes(&slopes),
-                None,
-            )?
-            .values;
-            tighten(current, &unstable, &values, layer)?;
-            found.push(LayerSlopes {
-                neurons: unstable,
-                slopes,
-            });
-            Ok(())
-        },
-    )?;
-    proof = HiddenProof::Slopes(found);
-    Ok((bounds, proof))
+    let stop = |_| limits.reached().is_some();
+    match method {
+        IntermediateBounds::Interval => Ok((
+            replay(network, input, &HiddenProof::Interval)?,
+            HiddenProof::Interval,
+        )),
+        IntermediateBounds::WongKolter => {
+            // Replayed, the proof covers layers that the limits may have left out: it proves no less.
+            let (bounds, _) = layer_by_layer(network, input, Multipliers::Parallel, stop, no_more)?;
+            Ok((bounds, HiddenProof::WongKolter))
+        }
+        IntermediateBounds::Crown => {
+            let (bounds, covered) =
+                layer_by_layer(network, input, Multipliers::Adaptive, stop, no_more)?;
+            let proof = if covered + 1 < bounds.len() {
+                HiddenProof::Slopes(vec![Vec::new(); covered])
+            } else {
+                HiddenProof::Crown
+            };
+            Ok((bounds, proof))
+        }
+        IntermediateBounds::AlphaCrown(config) => {
+            config.check()?;
+            let search = Search::new(network, input, device);
+            let mut found = Vec::new();
+            let further = |layer: usize, before: &[Bounds], current: &mut Bounds| {
+                let mut blocks = Vec::new();
+                let unstable = current.unstable();
+                for neurons in unstable.chunks(block_of(before) / 2) {
+                    if limits.reached().is_some() {
+                        break;
+                    }
+                    let target = Target::neurons(layer, current.len(), neurons);
+                    let slopes = search.slopes(before, &target, config, limits);
+                    let multipliers = Multipliers::Slopes(&slopes);
+                    let found = dual_values(network, input, before, &target, multipliers, None)?;
+                    tighten(current, neurons, &found.values, layer)?;
+                    blocks.push(LayerSlopes {
+                        neurons: neurons.to_vec(),
+                        slopes,
+                    });
+                }
+                found.push(blocks);
+                Ok(())
+            };
+            let (bounds, _) = layer_by_layer(network, input, Multipliers::Adaptive, stop, further)?;
+            Ok((bounds, HiddenProof::Slopes(found)))
+        }
+        IntermediateBounds::Given(given) => {
+            let proof = HiddenProof::Given(given.clone());
+            Ok((replay(network, input, &proof)?, proof))
+        }
+    }
+}
+
+/// Nothing after CROWN.
+fn no_more(_: usize, _: &[Bounds], _: &mut Bounds) -> Result<()> {
+    Ok(())
 }
 
 /// The bounds that a stored proof proves, computed without any tensor library.
@@ -186,26 +206,26 @@ pub(crate) fn replay(
     input: &InputBox,
     proof: &HiddenProof,
 ) -> Result<Vec<Bounds>> {
-    let nothing = |_: usize, _: &[Bounds], _: &mut Bounds| Ok(());
+    let to_the_end = |_| false;
     match proof {
         HiddenProof::Interval => {
             let mut bounds = interval_bounds(network, input)?;
             bounds.pop();
             Ok(bounds)
         }
-        HiddenProof::WongKolter => layer_by_layer(network, input, Multipliers::Parallel, nothing),
-        HiddenProof::Crown => layer_by_layer(network, input, Multipliers::Adaptive, nothing),
+        HiddenProof::WongKolter => {
+            Ok(layer_by_layer(network, input, Multipliers::Parallel, to_the_end, no_more)?.0)
+        }
+        HiddenProof::Crown => {
+            Ok(layer_by_layer(network, input, Multipliers::Adaptive, to_the_end, no_more)?.0)
+        }
         HiddenProof::Slopes(layers) => {
             let widths = network.hidden();
-            if layers.len() + 1 != widths.len().max(1) {
-                return Err(rejected(0, "slopes of another number of layers"));
+            if layers.len() + 1 > widths.len().max(1) {
+                return Err(rejected(0, "slopes of more layers than there are"));
             }
-            layer_by_layer(
-                network,
-                input,
-                Multipliers::Adaptive,
-                |layer, before, current| {
-                    let LayerSlopes { neurons, slopes } = &layers[layer - 1];
+            let further = |layer: usize, before: &[Bounds], current: &mut Bounds| {
+                for LayerSlopes { neurons, slopes } in &layers[layer - 1] {
                     let rows = 2 * neurons.len();
                     let fits = slopes.len() == layer
                         && slopes
@@ -217,18 +237,14 @@ pub(crate) fn replay(
                         return Err(rejected(layer, "slopes that do not fit the network"));
                     }
                     let target = Target::neurons(layer, widths[layer], neurons);
-                    let values = dual_values(
-                        network,
-                        input,
-                        before,
-                        &target,
-                        Multipliers::Slopes(slopes),
-                        None,
-                    )?
-                    .values;
-                    tighten(current, neurons, &values, layer)
-                },
-            )
+                    let multipliers = Multipliers::Slopes(slopes);
+                    let found = dual_values(network, input, before, &target, multipliers, None)?;
+                    tighten(current, neurons, &found.values, layer)?;
+                }
+                Ok(())
+            };
+            let stop = |layer| layer > layers.len();
+            Ok(layer_by_layer(network, input, Multipliers::Adaptive, stop, further)?.0)
         }
         HiddenProof::Given(given) => {
             check_given(network, given)?;
@@ -244,29 +260,41 @@ fn rejected(layer: usize, reason: &str) -> Error {
     }
 }
 
-/// Interval arithmetic, then CROWN with the given multipliers for every neuron, then whatever `further` does, one hidden layer after the other.
+/// How many neurons CROWN bounds between two looks at the limits.
+const NEURONS: usize = 1024;
+
+/// Interval arithmetic, then CROWN with the given multipliers for every neuron, then whatever `further` does, one hidden layer after the
+/// other, until `stop` says of a layer that it is one too many. Also how many layers after the first were bounded so.
 fn layer_by_layer(
     network: &Network,
     input: &InputBox,
     multipliers: Multipliers<'_>,
+    stop: impl Fn(usize) -> bool,
     mut further: impl FnMut(usize, &[Bounds], &mut Bounds) -> Result<()>,
-) -> Result<Vec<Bounds>> {
+) -> Result<(Vec<Bounds>, usize)> {
     let mut bounds = interval_bounds(network, input)?;
     bounds.pop();
     let span = tracing::info_span!("bounds", position = 0_u64, length = bounds.len() as u64);
     let _entered = span.enter();
     for layer in 1..bounds.len() {
-        let (before, rest) = bounds.split_at_mut(layer);
-        let current = &mut rest[0];
-        let width = current.lower().len();
+        let (before, rest) = bounds.split_at(layer);
+        let mut current = rest[0].clone();
+        let width = current.len();
         let all: Vec<usize> = (0..width).collect();
-        let target = Target::neurons(layer, width, &all);
-        let values = dual_values(network, input, before, &target, multipliers, None)?.values;
-        tighten(current, &all, &values, layer)?;
-        further(layer, before, current)?;
+        for neurons in all.chunks(NEURONS) {
+            if stop(layer) {
+                return Ok((bounds, layer - 1));
+            }
+            let target = Target::neurons(layer, width, neurons);
+            let found = dual_values(network, input, before, &target, multipliers, None)?;
+            tighten(&mut current, neurons, &found.values, layer)?;
+        }
+        further(layer, before, &mut current)?;
+        bounds[layer] = current;
         span.record("position", layer as u64);
     }
-    Ok(bounds)
+    let covered = bounds.len().saturating_sub(1);
+    Ok((bounds, covered))
 }
 
 /// Proven lower bounds of every row of an objective, by CROWN (`config` with 0 steps) or alpha-CROWN, on given bounds of the hidden layers.
@@ -282,11 +310,25 @@ pub fn lower_bounds(
     config: &AlphaCrownConfig,
     device: &Device,
 ) -> Result<Vec<f64>> {
+    let limits = Limits::default();
+    lower_bounds_within(network, input, hidden, objective, config, device, &limits)
+}
+
+/// [`lower_bounds`], with slopes that are as good as the limits allow.
+pub(crate) fn lower_bounds_within(
+    network: &Network,
+    input: &InputBox,
+    hidden: &[Bounds],
+    objective: &Objective,
+    config: &AlphaCrownConfig,
+    device: &Device,
+    limits: &Limits,
+) -> Result<Vec<f64>> {
     check_given(network, hidden)?;
     check_input(network, input)?;
     let target = objective.target(network)?;
     let search = Search::new(network, input, device);
-    Ok(output_bounds(network, input, hidden, &target, config, &search)?.values)
+    Ok(output_bounds(network, input, hidden, &target, config, &search, limits)?.values)
 }
 
 /// Proven lower bounds of rows of linear functions of the output, by CROWN (`steps` 0) or alpha-CROWN, and the multipliers that
@@ -298,13 +340,16 @@ pub(crate) fn output_bounds(
     target: &Target,
     config: &AlphaCrownConfig,
     search: &Search,
+    limits: &Limits,
 ) -> Result<DualValues> {
     config.check()?;
     let crown = dual_values(network, input, bounds, target, Multipliers::Adaptive, None)?;
-    if config.steps == 0 || target.map == 0 {
+    if config.steps == 0 || target.map == 0 || limits.reached().is_some() {
         return Ok(crown);
     }
-    let mut best = search.certified(network, input, bounds, target, config)?;
+    let slopes = search.slopes(bounds, target, config, limits);
+    let multipliers = Multipliers::Slopes(&slopes);
+    let mut best = dual_values(network, input, bounds, target, multipliers, None)?;
     for row in 0..target.rows {
         if crown.values[row] > best.values[row] {
             best.values[row] = crown.values[row];
@@ -357,6 +402,12 @@ fn check_given(network: &Network, given: &[Bounds]) -> Result<()> {
 
 /// How many 32-bit numbers the slopes of one block of rows may take (each is held about ten times over).
 const BLOCK_NUMBERS: usize = 2 << 20;
+
+/// How many rows ascend together, given the bounds of the layers that they have slopes for.
+fn block_of(bounds: &[Bounds]) -> usize {
+    let widths: usize = bounds.iter().map(Bounds::len).sum();
+    (BLOCK_NUMBERS / widths.max(1)).clamp(16, 512)
+}
 
 /// The search for slopes on a device.
 pub(crate) struct Search {
@@ -415,35 +466,15 @@ impl Search {
         (self.center.clone(), self.radius.clone())
     }
 
-    /// Ascends, and proves the value of the slopes found.
-    pub(crate) fn certified(
-        &self,
-        network: &Network,
-        input: &InputBox,
-        bounds: &[Bounds],
-        target: &Target,
-        config: &AlphaCrownConfig,
-    ) -> Result<DualValues> {
-        let slopes = self.slopes(bounds, target, config);
-        dual_values(
-            network,
-            input,
-            bounds,
-            target,
-            Multipliers::Slopes(&slopes),
-            None,
-        )
-    }
-
     /// The slopes that the ascent found: for every hidden layer before the target a matrix `rows x width` in units of 1/65535.
     fn slopes(
         &self,
         bounds: &[Bounds],
         target: &Target,
         config: &AlphaCrownConfig,
+        limits: &Limits,
     ) -> Vec<Vec<u16>> {
-        let widths: usize = bounds[..target.map].iter().map(|b| b.lower().len()).sum();
-        let block = (BLOCK_NUMBERS / widths.max(1)).clamp(16, 512);
+        let block = block_of(&bounds[..target.map]);
         let relaxations: Vec<Relaxation> = bounds[..target.map]
             .iter()
             .map(|bounds| Relaxation::new(bounds, &self.device))
@@ -451,9 +482,10 @@ impl Search {
         let mut slopes = vec![Vec::new(); target.map];
         for start in (0..target.rows).step_by(block) {
             let rows = target.slice(start..(start + block).min(target.rows));
-            for (all, found) in slopes
-                .iter_mut()
-                .zip(self.ascend(&rows, &relaxations, config))
+            for (all, found) in
+                slopes
+                    .iter_mut()
+                    .zip(self.ascend(&rows, &relaxations, config, limits))
             {
                 all.extend(
                     numbers(found)
@@ -465,12 +497,13 @@ impl Search {
         slopes
     }
 
-    /// The best slopes found, `[rows, width]` for every hidden layer before the target.
+    /// The best slopes found until the limits end the ascent, `[rows, width]` for every hidden layer before the target.
     fn ascend(
         &self,
         target: &Target,
         layers: &[Relaxation],
         config: &AlphaCrownConfig,
+        limits: &Limits,
     ) -> Vec<Tensor<2>> {
         let width = target.coefficients.len() / target.rows;
         let rows = matrix(&target.coefficients, target.rows, width, &self.device);
@@ -486,7 +519,7 @@ impl Search {
         let mut adam = Adam::new(0.9, 0.999, 1e-8);
         let mut rate = config.learning_rate;
         for step in 0..=config.steps {
-            let last = step == config.steps;
+            let last = step == config.steps || limits.reached().is_some();
             let (value, gradients) =
                 self.value(start.clone(), constant.clone(), layers, &slopes, !last);
             best.keep(&slopes, value);

@@ -24,14 +24,15 @@ use crate::crown::{
 use crate::error::{Error, Result};
 use crate::groups::{self, Group, GroupConfig, Leaf, LeafBatch, ObjectiveLeaves, SplitTree};
 use crate::interval::{Bounds, check_input};
-use crate::limits::Limits;
+use crate::limits::{Limits, RunOptions};
 use crate::network::Network;
 use crate::objective::Objective;
 use crate::pairs::{Outline, PairTable};
 use crate::partition::{PairRule, Scope, by_similarity};
+use crate::report::Reason;
 use crate::sets::{GroupSet, LayerSets};
 use crate::spec::InputBox;
-use crate::zonotope::{Zonotope, zonotope_bounds};
+use crate::zonotope::{Zonotope, ZonotopeConfig};
 
 /// Where the multipliers start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -312,6 +313,8 @@ pub struct Bound {
     pub hidden: Vec<Bounds>,
     /// What each stage brought.
     pub stages: Vec<Stage>,
+    /// The limit that was reached by the end, if one was: without it the bounds may be better.
+    pub stopped: Option<Reason>,
 }
 
 impl ZonoDual {
@@ -328,11 +331,31 @@ impl ZonoDual {
         objective: &Objective,
         device: &Device,
     ) -> Result<Bound> {
+        self.lower_bounds_with(network, input, objective, device, &RunOptions::default())
+    }
+
+    /// As [`lower_bounds`](Self::lower_bounds), with a seed and limits of its own. Stopped early, the bounds are those proven by
+    /// then: in the worst case those of interval arithmetic in the hidden layers and CROWN in the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`lower_bounds`](Self::lower_bounds).
+    pub fn lower_bounds_with(
+        &self,
+        network: &Network,
+        input: &InputBox,
+        objective: &Objective,
+        device: &Device,
+        options: &RunOptions,
+    ) -> Result<Bound> {
+        let clock = Instant::now();
+        let limits = options.limits()?;
         self.config.check()?;
         let target = objective.target(network)?;
-        let clock = Instant::now();
-        let relaxed = self.relax(network, input, device, Limits::default())?;
-        Ok(self.bound(&relaxed, &target, clock)?.bound)
+        let mut method = self.clone();
+        method.config.seed = options.seed.unwrap_or(method.config.seed);
+        let relaxed = method.relax(network, input, device, limits)?;
+        Ok(method.bound(&relaxed, &target, clock)?.bound)
     }
 
     /// Everything that does not depend on the objective: bounds, zonotopes, pairs and their candidates.
@@ -344,9 +367,10 @@ impl ZonoDual {
         limits: Limits,
     ) -> Result<Relaxed<'a>> {
         check_input(network, input)?;
-        let (mut hidden, proof) = proven_bounds(network, input, &self.config.intermediate, device)?;
-        let zonotopes = zonotopes(network, input, &mut hidden)?;
-        let (sets, tables) = self.sets(network, &hidden, zonotopes)?;
+        let method = &self.config.intermediate;
+        let (mut hidden, proof) = proven_bounds(network, input, method, device, &limits)?;
+        let zonotopes = zonotopes(network, input, &mut hidden, &limits)?;
+        let (sets, tables) = self.sets(network, &hidden, zonotopes, &limits)?;
         let layers: Vec<DeviceLayer> = hidden
             .iter()
             .zip(&tables)
@@ -382,7 +406,8 @@ impl ZonoDual {
             improve(&mut paired, found, target.rows);
             lower.clone_from(&paired.values);
             stages.push(stage("pairs", &lower, searched, &mut clock));
-            if let Some(config) = &self.config.groups {
+            let stopped = relaxed.limits.reached().is_some();
+            if let Some(config) = self.config.groups.as_ref().filter(|_| !stopped) {
                 grouped = self.group(relaxed, target, &paired, config, &mut stages, &mut clock)?;
                 if let Some(last) = stages.last() {
                     lower.clone_from(&last.bounds);
@@ -394,6 +419,7 @@ impl ZonoDual {
             multipliers: paired.multipliers,
             hidden: relaxed.hidden.clone(),
             stages,
+            stopped: relaxed.limits.reached(),
         };
         Ok(Found { bound, grouped })
     }
@@ -461,7 +487,8 @@ impl ZonoDual {
         maximise(&mut lower, &first.values);
         stages.push(stage("groups", &lower, Vec::new(), clock));
 
-        if let Some(joint) = &config.joint {
+        let stopped = relaxed.limits.reached().is_some();
+        if let Some(joint) = config.joint.as_ref().filter(|_| !stopped) {
             multipliers = self.ascend_jointly(
                 relaxed,
                 target,
@@ -597,6 +624,7 @@ impl ZonoDual {
                     target,
                     config,
                     &relaxed.search,
+                    &relaxed.limits,
                 );
             }
             Start::WongKolter => Multipliers::Parallel,
@@ -623,18 +651,20 @@ impl ZonoDual {
         )
     }
 
-    /// Cuts every hidden layer into single neurons and pairs.
+    /// Cuts every hidden layer into single neurons and pairs; there are no pairs once a limit is reached.
     fn sets(
         &self,
         network: &Network,
         hidden: &[Bounds],
         zonotopes: Vec<Arc<Zonotope>>,
+        limits: &Limits,
     ) -> Result<(Vec<LayerSets>, Vec<Option<PairTable>>)> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
         let mut sets = Vec::with_capacity(hidden.len());
         let mut tables = Vec::with_capacity(hidden.len());
         for (layer, (bounds, zonotope)) in hidden.iter().zip(zonotopes).enumerate() {
-            let Some(config) = &self.config.pairs else {
+            let stopped = limits.reached().is_some();
+            let Some(config) = self.config.pairs.as_ref().filter(|_| !stopped) else {
                 sets.push(LayerSets::new(zonotope, bounds, Vec::new())?);
                 tables.push(None);
                 continue;
@@ -849,13 +879,23 @@ fn copy_row(to: &mut [Vec<f64>], from: &[Vec<f64>], row: usize, rows: usize) {
 }
 
 /// Zonotopes of the hidden layers; their hulls tighten the bounds.
+///
+/// Once a limit is reached, the layers that are left get their boxes. Whatever is proven over boxes holds over the zonotopes within them, so a
+/// certificate, which is checked without limits, need not tell where that was.
 pub(crate) fn zonotopes(
     network: &Network,
     input: &InputBox,
     hidden: &mut [Bounds],
+    limits: &Limits,
 ) -> Result<Vec<Arc<Zonotope>>> {
-    let mut zonotopes = zonotope_bounds(network, input, Some(hidden))?;
-    zonotopes.pop();
+    let stop = || limits.reached().is_some();
+    let mut zonotopes =
+        ZonotopeConfig::new().propagate_until(network, input, Some(hidden), stop)?;
+    // The last one is that of the outputs.
+    zonotopes.truncate(hidden.len());
+    for bounds in &hidden[zonotopes.len()..] {
+        zonotopes.push(Zonotope::without_generators(bounds));
+    }
     for (layer, (bounds, zonotope)) in hidden.iter_mut().zip(&zonotopes).enumerate() {
         let hull = zonotope.interval_hull();
         *bounds = bounds.intersect(&hull, &format!("hidden layer {layer}"))?;

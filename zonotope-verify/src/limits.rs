@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Result};
 use crate::report::Reason;
 
 /// A flag that stops a search from another thread; the search returns what it has proven so far.
@@ -29,6 +30,53 @@ impl CancelToken {
     }
 }
 
+/// How one call runs: what it draws at random, and when it stops. A call that is stopped returns what it has proven by then.
+///
+/// The defaults change nothing: the seed of the settings, and no limit.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// A seed in place of that of the settings; `None`, the default, keeps theirs.
+    pub seed: Option<u64>,
+    /// Wall-clock seconds from the call on; `None`, the default, for no limit.
+    pub timeout_seconds: Option<f64>,
+    /// Stops the call when it is cancelled. Default: a token that nobody else holds.
+    pub cancel: CancelToken,
+}
+
+impl RunOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets the limit of time.
+    #[must_use]
+    pub fn with_timeout_seconds(mut self, seconds: f64) -> Self {
+        self.timeout_seconds = Some(seconds);
+        self
+    }
+
+    /// Stops when the token is cancelled.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// The limits, counted from now.
+    pub(crate) fn limits(&self) -> Result<Limits> {
+        Limits::within(self.timeout_seconds, self.cancel.clone())
+    }
+}
+
 /// A deadline and a token.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Limits {
@@ -37,11 +85,19 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn within(seconds: Option<f64>, cancel: CancelToken) -> Self {
+    pub(crate) fn within(seconds: Option<f64>, cancel: CancelToken) -> Result<Self> {
+        // Written so that NaN is no time.
+        if let Some(seconds) = seconds.filter(|seconds| !(*seconds >= 0.0)) {
+            return Err(Error::InvalidConfig {
+                field: "timeout_seconds",
+                reason: format!("{seconds} is no span of time"),
+            });
+        }
+        // A time that no clock can tell is none.
         let deadline = seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .and_then(|d| Instant::now().checked_add(d));
-        Self { deadline, cancel }
+        Ok(Self { deadline, cancel })
     }
 
     /// Why to stop now, if at all.

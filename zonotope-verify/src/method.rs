@@ -6,14 +6,15 @@ use std::str::FromStr;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::crown::{AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds};
+use crate::crown::{AlphaCrownConfig, IntermediateBounds, lower_bounds_within, proven_bounds};
 use crate::dual::{PaperExperiment, ZonoDualConfig};
 use crate::error::{Error, Result};
 use crate::interval::interval_bounds;
+use crate::limits::RunOptions;
 use crate::network::Network;
 use crate::objective::Objective;
 use crate::spec::InputBox;
-use crate::zonotope::{Zonotope, zonotope_bounds};
+use crate::zonotope::{Zonotope, ZonotopeConfig};
 
 /// A way to bound linear functions of the outputs from below. All of them are proven bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,29 +73,35 @@ impl Method {
         objective: &Objective,
         device: &Device,
     ) -> Result<Vec<f64>> {
+        self.lower_bounds_with(network, input, objective, device, &RunOptions::default())
+    }
+
+    /// As [`lower_bounds`](Self::lower_bounds), with a seed and limits of its own. Stopped early, the bounds are those proven by
+    /// then, at worst what interval arithmetic gives; interval arithmetic itself is not stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`lower_bounds`](Self::lower_bounds), and [`Error::InvalidConfig`] for a limit without a meaning.
+    pub fn lower_bounds_with(
+        self,
+        network: &Network,
+        input: &InputBox,
+        objective: &Objective,
+        device: &Device,
+        options: &RunOptions,
+    ) -> Result<Vec<f64>> {
+        let limits = options.limits()?;
         match self {
-            Self::Interval => {
-                // The objective joins the last layer, so that what its rows have in common cancels.
-                let target = objective.target(network)?;
-                let hidden = interval_bounds(network, input)?;
-                let rows =
-                    network.maps()[target.map].compose_rows(&target.coefficients, target.rows);
-                let before = match hidden.len() {
-                    0 | 1 => box_enclosures(input),
-                    layers => hidden[layers - 2].relu(),
-                };
-                Ok(rows
-                    .apply(&before)
-                    .iter()
-                    .map(|value| crate::rounding::lower(*value))
-                    .collect())
-            }
+            Self::Interval => by_intervals(network, input, objective),
             Self::DeepZ => {
                 let target = objective.target(network)?;
-                let output = zonotope_bounds(network, input, None)?
-                    .pop()
-                    .ok_or_else(no_layers)?;
-                Ok(rows_over(&output, objective, target.rows))
+                let stop = || limits.reached().is_some();
+                let zonotopes =
+                    ZonotopeConfig::new().propagate_until(network, input, None, stop)?;
+                match zonotopes.get(target.map) {
+                    Some(output) => Ok(rows_over(output, objective, target.rows)),
+                    None => by_intervals(network, input, objective),
+                }
             }
             Self::Crown | Self::AlphaCrown => {
                 let config = AlphaCrownConfig::default();
@@ -103,22 +110,34 @@ impl Method {
                 } else {
                     (IntermediateBounds::AlphaCrown(config.clone()), config)
                 };
-                let hidden = intermediate_bounds(network, input, &intermediate, device)?;
-                lower_bounds(network, input, &hidden, objective, &config, device)
+                let (hidden, _) = proven_bounds(network, input, &intermediate, device, &limits)?;
+                lower_bounds_within(network, input, &hidden, objective, &config, device, &limits)
             }
             Self::ZonoDualPaper => {
-                let config = ZonoDualConfig::paper(PaperExperiment::MnistLastLayer);
-                Ok(config
-                    .init()
-                    .lower_bounds(network, input, objective, device)?
-                    .lower)
+                let method = ZonoDualConfig::paper(PaperExperiment::MnistLastLayer).init();
+                let found = method.lower_bounds_with(network, input, objective, device, options)?;
+                Ok(found.lower)
             }
-            Self::ZonoDual => Ok(ZonoDualConfig::new()
-                .init()
-                .lower_bounds(network, input, objective, device)?
-                .lower),
+            Self::ZonoDual => {
+                let method = ZonoDualConfig::new().init();
+                let found = method.lower_bounds_with(network, input, objective, device, options)?;
+                Ok(found.lower)
+            }
         }
     }
+}
+
+/// The objective joins the last layer, so that what its rows have in common cancels.
+fn by_intervals(network: &Network, input: &InputBox, objective: &Objective) -> Result<Vec<f64>> {
+    let target = objective.target(network)?;
+    let hidden = interval_bounds(network, input)?;
+    let rows = network.maps()[target.map].compose_rows(&target.coefficients, target.rows);
+    let before = match hidden.len() {
+        0 | 1 => box_enclosures(input),
+        layers => hidden[layers - 2].relu(),
+    };
+    let values = rows.apply(&before);
+    Ok(values.into_iter().map(crate::rounding::lower).collect())
 }
 
 impl fmt::Display for Method {
@@ -157,11 +176,4 @@ fn box_enclosures(input: &InputBox) -> Vec<crate::network::Enclosure> {
         .zip(input.upper())
         .map(|(l, u)| crate::rounding::enclose(*l, *u))
         .collect()
-}
-
-fn no_layers() -> Error {
-    Error::Internal {
-        layer: "output".to_owned(),
-        reason: "the network has no layers".to_owned(),
-    }
 }

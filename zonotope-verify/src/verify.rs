@@ -5,7 +5,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{Attack, AttackConfig, attack};
+use crate::attack::{Attack, AttackConfig, attack_within};
 use crate::branch::{BranchConfig, BranchOn, Root, branch_on_activations, branch_on_inputs};
 use crate::certificate::{CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof};
 use crate::certify::Target;
@@ -118,13 +118,13 @@ impl Verifier {
                 reason: format!("{} is no distance", config.inference_slack),
             });
         }
-        let limits = Limits::within(config.timeout_seconds, self.cancel.clone());
+        let limits = Limits::within(config.timeout_seconds, self.cancel.clone())?;
         let mut cases: Vec<UnsafeCase> = spec.cases.clone();
         let mut certificate = Certificate::default();
         // A violation ends the search, so all cases are attacked first.
         let mut attacks = Vec::with_capacity(cases.len());
         for case in &cases {
-            let found = attack(network, case, &config.attack, &[], device)?;
+            let found = attack_within(network, case, &config.attack, &[], device, &limits)?;
             if found.violates {
                 return Ok((falsified(found, started), certificate));
             }
@@ -143,12 +143,13 @@ impl Verifier {
             for (index, case) in cases.iter().enumerate() {
                 let outcome = branch_on_inputs(network, case, &config.branch, &limits)?;
                 if let Some(suspect) = outcome.suspect {
-                    let found = attack(
+                    let found = attack_within(
                         network,
                         &spec.cases[index],
                         &config.attack,
                         &[suspect],
                         device,
+                        &limits,
                     )?;
                     if found.violates {
                         return Ok((falsified(found, started), certificate));
@@ -347,7 +348,8 @@ impl Verifier {
                 restarts: 0,
                 ..self.config.attack.clone()
             };
-            attack(network, &original[left[row].0], &config, &[point], device)
+            let case = &original[left[row].0];
+            attack_within(network, case, &config, &[point], device, limits)
         };
         let searched =
             branch_on_activations(&relaxed, &roots, refined, &branch, limits, &refute, device)?;

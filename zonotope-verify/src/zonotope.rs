@@ -60,6 +60,17 @@ impl ZonotopeConfig {
         input: &InputBox,
         side: Option<&[Bounds]>,
     ) -> Result<Vec<Zonotope>> {
+        self.propagate_until(network, input, side, || false)
+    }
+
+    /// [`propagate`](Self::propagate), with the zonotopes of no further layer once `stop` says so.
+    pub(crate) fn propagate_until(
+        &self,
+        network: &Network,
+        input: &InputBox,
+        side: Option<&[Bounds]>,
+        stop: impl Fn() -> bool,
+    ) -> Result<Vec<Zonotope>> {
         check_input(network, input)?;
         let hidden = network.maps().len() - 1;
         if let Some(side) = side.filter(|side| side.len() != hidden && side.len() != hidden + 1) {
@@ -77,6 +88,9 @@ impl ZonotopeConfig {
         }
         let mut zonotopes: Vec<Zonotope> = Vec::with_capacity(hidden + 1);
         for (index, map) in network.maps().iter().enumerate() {
+            if stop() {
+                break;
+            }
             let zonotope = match zonotopes.last() {
                 None => Zonotope::from_box(input).affine(map),
                 Some(before) => {
@@ -312,6 +326,19 @@ impl Zonotope {
             center: self.center.clone(),
             generators,
             count,
+            rounding,
+        }
+    }
+
+    /// A box as a zonotope without generators, in which nothing is known of how neurons depend on each other.
+    pub(crate) fn without_generators(bounds: &Bounds) -> Self {
+        let sides = bounds.lower().iter().zip(bounds.upper());
+        let sides = sides.map(|(&l, &u)| enclose(l, u));
+        let (center, rounding) = sides.map(|side| (side.value, side.radius)).unzip();
+        Self {
+            center,
+            generators: Vec::new(),
+            count: 0,
             rounding,
         }
     }

@@ -14,7 +14,7 @@ use fire_assay_models::vision::{Classifier as _, MlpConfig, Mode, Network as Cla
 use serde_json::{Value as Json, json};
 use zonotope_verify::attack::AttackConfig;
 use zonotope_verify::branch::BranchConfig;
-use zonotope_verify::limits::CancelToken;
+use zonotope_verify::limits::{CancelToken, RunOptions};
 use zonotope_verify::method::Method;
 use zonotope_verify::network::Network;
 use zonotope_verify::report::Report as Proof;
@@ -100,6 +100,9 @@ pub fn run(options: &Options, common: &CommonArgs, report: &Report) -> Result<Js
         margins: Margins::All,
         attack: attack.clone(),
         device: &device,
+        options: RunOptions::new()
+            .with_seed(common.seed)
+            .with_cancel(cancel.clone()),
     };
     let branch = BranchConfig {
         nodes: options.nodes,

@@ -2,4 +2,5 @@
 
 mod bounds;
 mod complete;
+mod limits;
 mod oracle;

@@ -13,6 +13,7 @@ use fire_assay_examples::verifiable::{self, Loaded};
 use fire_assay_examples::{CommonArgs, Limit, Report, UsageError};
 use serde_json::{Value, json};
 use zonotope_verify::attack::AttackConfig;
+use zonotope_verify::limits::{CancelToken, RunOptions};
 use zonotope_verify::method::Method;
 use zonotope_verify::network::Network;
 use zonotope_verify::spec::InputBox;
@@ -51,6 +52,10 @@ pub(crate) struct Args {
     /// Only the first so many images
     #[arg(long, value_name = "N")]
     first: Option<usize>,
+
+    /// A limit of time for every bound, each method on each image; what is proven by then counts
+    #[arg(long, value_name = "SECONDS", value_parser = crate::seconds)]
+    timeout: Option<f64>,
 
     /// Which margins count
     #[arg(long, value_enum, default_value_t)]
@@ -105,6 +110,15 @@ pub(crate) fn run(args: &Args, report: &Report) -> Result<Value> {
         .images
         .read(args.labels.as_deref(), &shape, loaded.network.outputs())?;
     let network = normalised(args, loaded, &images)?;
+    let cancel = CancelToken::new();
+    let limit = {
+        let cancel = cancel.clone();
+        Limit::calling(None, move || cancel.cancel())
+    };
+    let mut options = RunOptions::new()
+        .with_seed(args.common.seed)
+        .with_cancel(cancel);
+    options.timeout_seconds = args.timeout;
     let comparison = Comparison {
         network: &network,
         methods: &args.methods,
@@ -114,8 +128,8 @@ pub(crate) fn run(args: &Args, report: &Report) -> Result<Value> {
             ..AttackConfig::default()
         },
         device: &device,
+        options,
     };
-    let limit = Limit::start(None);
     let (examined, wrong) = examine(args, &comparison, &images, &limit)?;
     let stopped = limit.reason();
     if examined.is_empty() {
