@@ -1,7 +1,8 @@
 //! Proofs that can be stored, and checked without a tensor library and without trusting the search.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::groups::SplitTree;
 use crate::interval::Bounds;
 use crate::limits::Limits;
 use crate::network::Network;
+use crate::rounding::down;
 use crate::sets::{GroupSet, LayerSets};
 use crate::spec::{HalfSpace, InputBox, Spec};
 
@@ -127,19 +129,48 @@ pub(crate) struct Decision {
     pub(crate) positive: usize,
 }
 
+/// The bounds that a certificate proves, computed again from its leaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProvenBounds {
+    /// For every case, in the specification's order, the proven lower bound of the distance to its unsafe outputs, in units of its
+    /// half-spaces' left-hand sides. Never negative; the largest number of 64 bits if no input of the box is left in any leaf.
+    pub cases: Vec<f64>,
+}
+
+impl ProvenBounds {
+    /// The proven lower bound of the distance to every unsafe output: the least of all cases; infinite if there are none.
+    #[must_use]
+    pub fn bound(&self) -> f64 {
+        self.cases.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+impl fmt::Display for ProvenBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cases proven: stays at least {:.6} away from every unsafe output",
+            self.cases.len(),
+            self.bound()
+        )
+    }
+}
+
 impl Certificate {
-    /// Proves the specification again, from the numbers stored here.
+    /// Proves the specification again, from the numbers stored here, and says how far its outputs stay from the unsafe ones.
     ///
     /// # Errors
     ///
     /// [`Error::CertificateRejected`], naming the first part that proves nothing; [`Error::ShapeMismatch`] if the specification does not fit the network.
-    pub fn check(&self, network: &Network, spec: &Spec) -> Result<()> {
+    pub fn check(&self, network: &Network, spec: &Spec) -> Result<ProvenBounds> {
         spec.check_sizes(network.inputs(), network.outputs())?;
         let mut prepared = Prepared {
             network,
             found: BTreeMap::new(),
         };
-        let mut checked = BTreeSet::new();
+        // A tree is checked once, for all its cases.
+        let mut trees: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+        let mut cases = Vec::with_capacity(spec.cases.len());
         for (index, case) in spec.cases.iter().enumerate() {
             let at = format!("case {index}");
             let reject = |reason: &str| Error::CertificateRejected {
@@ -156,38 +187,42 @@ impl Certificate {
                 .iter()
                 .position(|other| other.input == case.input)
                 .unwrap_or(index);
-            match proof {
+            cases.push(match proof {
                 CaseProof::Inputs(tree) => {
-                    check_boxes(network, &case.input, &case.outputs, tree, &at)?;
+                    check_boxes(network, &case.input, &case.outputs, tree, &at)?
                 }
                 CaseProof::Activations { tree } => {
                     let shared = self
                         .trees
                         .get(*tree)
                         .ok_or_else(|| reject("its tree is missing"))?;
-                    if !shared.rows.iter().any(|(owner, _)| *owner == index) {
-                        return Err(reject("its tree is about other cases"));
-                    }
-                    // A tree is checked once, for all its cases.
-                    if !checked.insert(*tree) {
-                        continue;
-                    }
-                    let spaces = shared
-                        .rows
-                        .iter()
-                        .map(|&(owner, space)| {
-                            let owner = spec.cases.get(owner)?;
-                            (owner.input == case.input).then_some(())?;
-                            owner.outputs.get(space)
-                        })
-                        .collect::<Option<Vec<_>>>()
-                        .ok_or_else(|| {
-                            reject("its tree names a half-space that does not exist, or one over another box")
-                        })?;
-                    let (hidden, sets) =
-                        prepared.of(&self.relaxations, shared.relaxation, first, &case.input)?;
-                    let at = format!("tree {tree}");
-                    check_decisions(network, &case.input, &spaces, hidden, sets, shared, &at)?;
+                    let bounds = match trees.entry(*tree) {
+                        Entry::Occupied(entry) => entry.into_mut(),
+                        Entry::Vacant(entry) => {
+                            let spaces = shared.spaces(spec, &case.input).ok_or_else(|| {
+                                reject(
+                                    "its tree names a half-space that does not exist, or one over another box",
+                                )
+                            })?;
+                            let (hidden, sets) =
+                                prepared.of(&self.relaxations, shared.relaxation, first, &case.input)?;
+                            let at = format!("tree {tree}");
+                            entry.insert(check_decisions(
+                                network,
+                                &case.input,
+                                &spaces,
+                                hidden,
+                                sets,
+                                shared,
+                                &at,
+                            )?)
+                        }
+                    };
+                    let own = shared.rows.iter().zip(&*bounds);
+                    own.filter(|((owner, _), _)| *owner == index)
+                        .map(|(_, &bound)| bound)
+                        .reduce(f64::max)
+                        .ok_or_else(|| reject("its tree is about other cases"))?
                 }
                 CaseProof::Groups {
                     relaxation,
@@ -209,11 +244,11 @@ impl Certificate {
                         sets,
                         (multipliers, groups),
                         &at,
-                    )?;
+                    )?
                 }
-            }
+            });
         }
-        Ok(())
+        Ok(ProvenBounds { cases })
     }
 
     /// Writes the certificate as JSON.
@@ -279,6 +314,18 @@ impl Prepared<'_> {
             }
         };
         Ok((hidden, sets))
+    }
+}
+
+impl DecisionTree {
+    /// The half-spaces of the tree's rows; none if one does not exist, or is over another box.
+    fn spaces<'a>(&self, spec: &'a Spec, input: &InputBox) -> Option<Vec<&'a HalfSpace>> {
+        let space = |&(owner, space): &(usize, usize)| {
+            let owner = spec.cases.get(owner)?;
+            (owner.input == *input).then_some(())?;
+            owner.outputs.get(space)
+        };
+        self.rows.iter().map(space).collect()
     }
 }
 
@@ -430,17 +477,109 @@ pub(crate) fn box_bounds(
     Ok((values.values, values.multipliers))
 }
 
-/// A part of the search space on the way down a tree of decisions.
-struct Domain {
-    node: usize,
-    hidden: Arc<Vec<Bounds>>,
-    /// The rows that are not proven yet.
-    rows: Vec<usize>,
+/// What a node of a proof's tree proves, and what it leaves to its children.
+struct Checked<P> {
+    /// Rows, and how far their proven bounds lie above what they have to exceed.
+    proven: Vec<(usize, f64)>,
+    /// Nodes, and the parts of the search space that they stand for.
+    children: Vec<(usize, P)>,
 }
 
-/// Domains that are checked together.
-const DOMAINS: usize = 64;
+/// Nodes that are checked together.
+const NODES: usize = 64;
 
+/// Walks a tree from its root, node 0, whose part of the search space is `root`. Of every row the least of what is proven about it.
+///
+/// `check` looks at a node, given its part; as parts are handed down and not stored, whatever tree it accepts covers the root.
+fn walk<N: Sync, P: Send>(
+    tree: &[N],
+    root: P,
+    rows: usize,
+    at: &str,
+    check: impl Fn(&N, P) -> std::result::Result<Checked<P>, Rejection> + Sync,
+) -> Result<Vec<f64>> {
+    let reject = |node: usize, rejection| match rejection {
+        Rejection::Because(reason) => Error::CertificateRejected {
+            at: format!("{at}, node {node}"),
+            reason,
+        },
+        Rejection::Error(error) => error,
+    };
+    let mut visited = vec![false; tree.len()];
+    let mut least = vec![f64::INFINITY; rows];
+    let mut open = vec![(0, root)];
+    while !open.is_empty() {
+        let parts = open.split_off(open.len().saturating_sub(NODES));
+        for &(node, _) in &parts {
+            let reason = match visited.get_mut(node) {
+                None => "it does not exist",
+                Some(true) => "it is reached twice",
+                Some(visited) => {
+                    *visited = true;
+                    continue;
+                }
+            };
+            return Err(reject(node, reason.into()));
+        }
+        let checked: Vec<Checked<P>> = parts
+            .into_par_iter()
+            .map(|(node, part)| {
+                check(&tree[node], part).map_err(|rejection| reject(node, rejection))
+            })
+            .collect::<Result<_>>()?;
+        for Checked { proven, children } in checked {
+            for (row, distance) in proven {
+                least[row] = least[row].min(distance);
+            }
+            open.extend(children);
+        }
+    }
+    Ok(least)
+}
+
+/// Why a node is not accepted.
+enum Rejection {
+    /// It proves nothing, and why.
+    Because(String),
+    /// It cannot be checked.
+    Error(Error),
+}
+
+impl From<&str> for Rejection {
+    fn from(reason: &str) -> Self {
+        Self::Because(reason.to_owned())
+    }
+}
+
+impl From<String> for Rejection {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
+}
+
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// How far a proven bound lies above what it has to exceed, rounded down; an explanation if it does not.
+fn distance(bound: f64, least: f64) -> std::result::Result<f64, String> {
+    // Written so that NaN proves nothing.
+    if bound > least {
+        Ok(down(bound - least))
+    } else {
+        Err(format!("its bound {bound} does not exceed {least}"))
+    }
+}
+
+/// Whether there is a multiplier for every neuron.
+fn fits<T>(multipliers: &[Vec<T>], hidden: &[Bounds]) -> bool {
+    let sizes = hidden.iter().map(Bounds::len);
+    multipliers.iter().map(Vec::len).eq(sizes)
+}
+
+/// The proven distance of every row of a tree.
 fn check_decisions(
     network: &Network,
     input: &InputBox,
@@ -449,91 +588,58 @@ fn check_decisions(
     sets: &[LayerSets],
     tree: &DecisionTree,
     at: &str,
-) -> Result<()> {
-    let reject = |node: usize, reason: &str| Error::CertificateRejected {
-        at: format!("{at}, node {node}"),
-        reason: reason.to_owned(),
-    };
-    let check = |mut domain: Domain| -> Result<Vec<Domain>> {
-        let node = domain.node;
-        let ActivationNode::Node { proven, decision } = &tree.nodes[node] else {
-            return Err(reject(node, "it was left open"));
+) -> Result<Vec<f64>> {
+    // A part of the search space is the bounds of the hidden layers there, and the rows that are not proven yet.
+    let check = |node: &ActivationNode, (hidden, mut rows): (Vec<Bounds>, Vec<usize>)| {
+        let ActivationNode::Node {
+            proven: proofs,
+            decision,
+        } = node
+        else {
+            return Err("it was left open".into());
         };
-        let hidden = &domain.hidden;
-        for RowProof { row, multipliers } in proven {
-            let Some(space) = spaces.get(*row) else {
-                return Err(reject(node, "it proves a row that does not exist"));
-            };
-            let fits = multipliers.len() == hidden.len()
-                && multipliers
-                    .iter()
-                    .zip(hidden.iter())
-                    .all(|(rho, bounds)| rho.len() == bounds.len());
-            if !fits {
-                return Err(reject(node, "its multipliers do not fit the network"));
+        let mut proven = Vec::with_capacity(proofs.len());
+        let mut children = Vec::new();
+        for RowProof { row, multipliers } in proofs {
+            let space = spaces
+                .get(*row)
+                .ok_or("it proves a row that does not exist")?;
+            if !fits(multipliers, &hidden) {
+                return Err("its multipliers do not fit the network".into());
             }
             let multipliers = wide(multipliers);
-            let bound = node_bound(network, input, space, hidden, sets, &multipliers)?;
-            // Written so that NaN proves nothing.
-            if !(bound > space.bound) {
-                let reason = format!("its bound {bound} does not exceed {}", space.bound);
-                return Err(reject(node, &reason));
-            }
-            domain.rows.retain(|open| open != row);
+            let bound = node_bound(network, input, space, &hidden, sets, &multipliers)?;
+            proven.push((*row, distance(bound, space.bound)?));
+            rows.retain(|open| open != row);
         }
-        if domain.rows.is_empty() {
-            return Ok(Vec::new());
+        if rows.is_empty() {
+            return Ok(Checked { proven, children });
         }
-        let Some(decision) = decision else {
-            return Err(reject(node, "it leaves a case unproven"));
-        };
-        let Decision { layer, neuron, .. } = *decision;
+        let decision = decision.ok_or("it leaves a case unproven")?;
+        let Decision { layer, neuron, .. } = decision;
         let unstable = hidden
             .get(layer)
             .is_some_and(|bounds| neuron < bounds.len() && bounds.is_unstable(neuron));
         if !unstable {
-            return Err(reject(
-                node,
-                "it decides on a neuron that does not exist or has only one sign",
-            ));
+            return Err("it decides on a neuron that does not exist or has only one sign".into());
         }
-        let mut children = Vec::with_capacity(2);
         for (node, positive) in [(decision.negative, false), (decision.positive, true)] {
             let split = Split {
                 layer,
                 neuron,
                 positive,
             };
-            if let Some(hidden) = refine(network, input, hidden, split, tree.refined)? {
-                children.push(Domain {
-                    node,
-                    hidden: Arc::new(hidden),
-                    rows: domain.rows.clone(),
-                });
+            // Where no input has these signs nothing is left to prove.
+            if let Some(hidden) = refine(network, input, &hidden, split, tree.refined)? {
+                children.push((node, (hidden, rows.clone())));
             }
         }
-        Ok(children)
+        Ok(Checked { proven, children })
     };
-    let mut visited = vec![false; tree.nodes.len()];
-    let mut stack = vec![Domain {
-        node: 0,
-        hidden: Arc::new(hidden.to_vec()),
-        rows: (0..spaces.len()).collect(),
-    }];
-    while !stack.is_empty() {
-        let domains = stack.split_off(stack.len().saturating_sub(DOMAINS));
-        for domain in &domains {
-            match visited.get_mut(domain.node) {
-                None => return Err(reject(domain.node, "it does not exist")),
-                Some(true) => return Err(reject(domain.node, "it is reached twice")),
-                Some(visited) => *visited = true,
-            }
-        }
-        let children: Vec<Vec<Domain>> =
-            domains.into_par_iter().map(check).collect::<Result<_>>()?;
-        stack.extend(children.into_iter().flatten());
-    }
-    Ok(())
+    let root = (hidden.to_vec(), (0..spaces.len()).collect());
+    let least = walk(&tree.nodes, root, spaces.len(), at, check)?;
+    // A row of which nothing was proven has no input left in any leaf.
+    Ok(least.into_iter().map(|x| x.min(f64::MAX)).collect())
 }
 
 fn check_groups(
@@ -544,7 +650,7 @@ fn check_groups(
     sets: &[LayerSets],
     (multipliers, groups): (&[Vec<f64>], &[GroupProof]),
     at: &str,
-) -> Result<()> {
+) -> Result<f64> {
     let reject = |reason: String| Error::CertificateRejected {
         at: at.to_owned(),
         reason,
@@ -554,12 +660,7 @@ fn check_groups(
             "there is no hidden layer to take groups of".to_owned(),
         ));
     };
-    let fits = multipliers.len() == hidden.len()
-        && multipliers
-            .iter()
-            .zip(hidden)
-            .all(|(rho, bounds)| rho.len() == bounds.lower().len());
-    if !fits {
+    if !fits(multipliers, hidden) {
         return Err(reject("its multipliers do not fit the network".to_owned()));
     }
     let bounds = &hidden[hidden.len() - 1];
@@ -588,14 +689,7 @@ fn check_groups(
     sets[index] =
         LayerSets::new(Arc::clone(&last.zonotope), bounds, Vec::new())?.with_groups(found);
     let bound = node_bound(network, input, space, hidden, &sets, multipliers)?;
-    if bound > space.bound {
-        Ok(())
-    } else {
-        Err(reject(format!(
-            "its bound {bound} does not exceed {}",
-            space.bound
-        )))
-    }
+    distance(bound, space.bound).map_err(reject)
 }
 
 /// Multipliers of 32 bits as 64-bit numbers.
@@ -612,49 +706,31 @@ fn check_boxes(
     spaces: &[HalfSpace],
     tree: &[InputNode],
     at: &str,
-) -> Result<()> {
-    let reject = |node: usize, reason: &str| Error::CertificateRejected {
-        at: format!("{at}, node {node}"),
-        reason: reason.to_owned(),
+) -> Result<f64> {
+    let check = |node: &InputNode, part: InputBox| match *node {
+        InputNode::Open => Err("it was left open".into()),
+        InputNode::Leaf { space } => {
+            let space = spaces
+                .get(space)
+                .ok_or("it names a half-space that does not exist")?;
+            let (values, _) = box_bounds(network, &part, std::slice::from_ref(space))?;
+            Ok(Checked {
+                proven: vec![(0, distance(values[0], space.bound)?)],
+                children: Vec::new(),
+            })
+        }
+        InputNode::Split {
+            input,
+            at,
+            below,
+            above,
+        } => {
+            let (low, high) = part.bisect(input, at).ok_or("it cuts outside its box")?;
+            Ok(Checked {
+                proven: Vec::new(),
+                children: vec![(below, low), (above, high)],
+            })
+        }
     };
-    let mut visited = vec![false; tree.len()];
-    let mut stack = vec![(0_usize, input.clone())];
-    let mut leaves = Vec::new();
-    while let Some((node, part)) = stack.pop() {
-        match visited.get_mut(node) {
-            None => return Err(reject(node, "it does not exist")),
-            Some(true) => return Err(reject(node, "it is reached twice")),
-            Some(visited) => *visited = true,
-        }
-        match &tree[node] {
-            InputNode::Open => return Err(reject(node, "it was left open")),
-            InputNode::Leaf { space } => leaves.push((node, part, *space)),
-            InputNode::Split {
-                input,
-                at,
-                below,
-                above,
-            } => {
-                let (low, high) = part
-                    .bisect(*input, *at)
-                    .ok_or_else(|| reject(node, "it cuts outside its box"))?;
-                stack.push((*below, low));
-                stack.push((*above, high));
-            }
-        }
-    }
-    leaves.into_par_iter().try_for_each(|(node, part, space)| {
-        let space = spaces
-            .get(space)
-            .ok_or_else(|| reject(node, "it names a half-space that does not exist"))?;
-        let (values, _) = box_bounds(network, &part, std::slice::from_ref(space))?;
-        if values[0] > space.bound {
-            Ok(())
-        } else {
-            Err(reject(
-                node,
-                &format!("its bound {} does not exceed {}", values[0], space.bound),
-            ))
-        }
-    })
+    Ok(walk(tree, input.clone(), 1, at, check)?[0])
 }

@@ -49,7 +49,8 @@
 //! certificate.save("proof.json")?;
 //!
 //! // Elsewhere, by somebody who does not trust the search:
-//! Certificate::load("proof.json")?.check(&network, &spec)?;
+//! let proven = Certificate::load("proof.json")?.check(&network, &spec)?;
+//! println!("{proven}");
 //! # }
 //! # Ok(())
 //! # }

@@ -310,6 +310,9 @@ fn a_true_statement_is_proven_and_the_proof_checked() {
 
     let checked = scratch.object("check proof.json abs.onnx holds.vnnlib");
     assert_eq!(checked["verdict"], "verified");
+    let proven = number(&checked["bound"]);
+    assert!(proven > 0.0 && proven <= 0.5, "{proven}");
+    assert_eq!(checked["results"][0]["bound"], checked["bound"]);
     // The same proof is none of a statement that is false.
     scratch.refuses(
         "check proof.json abs.onnx fails.vnnlib",

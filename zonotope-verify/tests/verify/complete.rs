@@ -4,6 +4,7 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use zonotope_verify::branch::{BranchConfig, BranchOn};
+use zonotope_verify::certificate::ProvenBounds;
 use zonotope_verify::error::Error;
 use zonotope_verify::limits::CancelToken;
 use zonotope_verify::report::{Reason, Verdict};
@@ -56,7 +57,10 @@ fn small_networks_are_decided_on_both_sides_of_their_minimum() {
             matches!(report.verdict, Verdict::Verified { .. }),
             "round {round}: {report}"
         );
-        certificate.check(&network, &safe).unwrap();
+        let proven = certificate.check(&network, &safe).unwrap();
+        assert_eq!(proven.cases.len(), 1);
+        assert!(proven.bound() > 0.0 && proven.bound() <= gap + 1e-9);
+        assert!((proven.bound() - report.verdict.bound()).abs() <= 1e-9);
         // The certificate proves this claim and no stronger one.
         let stronger = above(&input, exact + 1e-3);
         assert!(matches!(
@@ -110,7 +114,11 @@ fn a_certificate_survives_a_file_and_not_a_forgery() {
     certificate.save(&path).unwrap();
     let read = zonotope_verify::certificate::Certificate::load(&path).unwrap();
     assert_eq!(read, certificate);
-    read.check(&network, &spec).unwrap();
+    let proven = read.check(&network, &spec).unwrap();
+    let json = serde_json::to_string(&proven).unwrap();
+    let again: ProvenBounds = serde_json::from_str(&json).unwrap();
+    assert_eq!(again, proven);
+    assert!(proven.to_string().contains("1 cases proven"));
     // Another network is not covered.
     let other = dense(&[3, 6, 6, 1], 1.0, &mut rng);
     assert!(read.check(&other, &spec).is_err());
