@@ -55,6 +55,10 @@ pub(crate) type Refute<'a> = dyn Fn(usize, Vec<f64>) -> Result<Attack> + 'a;
 /// Rounds from one attack with nothing but hope to the next.
 const ATTACK_EVERY: usize = 16;
 
+/// By what a decision in front of the last hidden layer is preferred where the bounds behind it are computed again. Measured on mnist_fc 256x2, where the bound
+/// of 500 nodes rose by 0.07 without it, by 0.26 with it, and by 0.24 with a thousand.
+const EARLIER: f64 = 4.0;
+
 /// A part of the search space: the inputs whose neurons have the decided signs.
 struct Domain {
     splits: Vec<Split>,
@@ -146,30 +150,6 @@ pub(crate) fn branch_on_activations(
         if exhausted || search.found.is_some() {
             stopped = Some(Reason::Exhausted);
             break;
-        }
-        if std::env::var_os("FA_D").is_some() {
-            let depth = search
-                .heap
-                .iter()
-                .map(|o| o.state.splits.len())
-                .max()
-                .unwrap_or(0);
-            let mut by = vec![0; relaxed.hidden.len()];
-            for o in search.heap.iter() {
-                for s in &o.state.splits {
-                    by[s.layer] += 1;
-                }
-            }
-            let rows: usize = search.heap.iter().map(|o| o.state.rows.len()).sum();
-            eprintln!(
-                "open {} rows {rows} worst {:.4} depth {depth} mean by layer {:?} nodes {}",
-                search.heap.len(),
-                search.heap.peek().map_or(0.0, |o| o.bound),
-                by.iter()
-                    .map(|b| *b as f64 / search.heap.len() as f64)
-                    .collect::<Vec<_>>(),
-                search.nodes.iter().sum::<usize>()
-            );
         }
         span.record("open", search.heap.len() as u64);
         span.record("worst", search.heap.peek().map_or(0.0, |open| open.bound));
@@ -285,11 +265,9 @@ impl Host<'_> {
                 let rho = f64::from(own[neuron]);
                 let kink = (rho * -l).min((c2[neuron].max(0.0) - rho) * u).max(0.0);
                 let mut score = 0.5 * kink + price[neuron] * -l * slope;
-                if layer + 1 < hidden.len() {
-                    score *= std::env::var("FA_W")
-                        .ok()
-                        .and_then(|w| w.parse::<f64>().ok())
-                        .unwrap_or(1.0);
+                // Bounds that are computed again help every later decision as well.
+                if self.refined && layer + 1 < hidden.len() {
+                    score *= EARLIER;
                 }
                 upper[neuron] = price[neuron] * (1.0 - slope) * (1.0 - slope);
                 lower[neuron] = price[neuron] * slope * slope;
