@@ -1,103 +1,25 @@
-//! Every bound is one, and the better methods are no worse.
+//! The better methods are tighter, and CROWN is what its authors say.
 
 use burn::tensor::Device;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use zonotope_verify::crown::{
     AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds,
 };
-use zonotope_verify::dual::{AscentConfig, PaperExperiment, ZonoDualConfig};
+use zonotope_verify::dual::{AscentConfig, ZonoDualConfig};
 use zonotope_verify::interval::Bounds;
 use zonotope_verify::network::{Layer, Network};
 use zonotope_verify::objective::Objective;
 use zonotope_verify::spec::InputBox;
 
-use crate::oracle::{convolutional, dense, exact_minimum, point, random_box, values};
+use crate::oracle::{convolutional, exact_minimum};
+use crate::random::{dense, points, random_box};
 
 fn quick() -> ZonoDualConfig {
     ZonoDualConfig::new().with_ascent(AscentConfig {
         steps: 60,
         ..AscentConfig::default()
     })
-}
-
-#[test]
-fn no_bound_exceeds_what_an_input_attains() {
-    let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let device = Device::flex();
-    for round in 0..40 {
-        let scale = [1.0, 1.0, 1e-4, 1e4][round % 4];
-        let network = match round % 5 {
-            0 => convolutional(&mut rng),
-            1 => dense(&[4, 3, 3], scale, &mut rng),
-            2 => dense(&[3, 8, 8, 2], scale, &mut rng),
-            _ => dense(&[5, 9, 7, 6, 3], scale, &mut rng),
-        };
-        let radius = [0.0, 0.01, 0.1, 0.5, 2.0][rng.random_range(0..5)];
-        let input = random_box(network.inputs(), radius, &mut rng);
-        let objective = Objective::margins(0, network.outputs()).unwrap();
-        let hidden =
-            intermediate_bounds(&network, &input, &IntermediateBounds::default(), &device).unwrap();
-        let config = AlphaCrownConfig::new();
-        let crown = lower_bounds(
-            &network,
-            &input,
-            &hidden,
-            &objective,
-            &config.clone().with_steps(0),
-            &device,
-        )
-        .unwrap();
-        let alpha = lower_bounds(&network, &input, &hidden, &objective, &config, &device).unwrap();
-        let dual = quick()
-            .init()
-            .lower_bounds(&network, &input, &objective, &device)
-            .unwrap();
-        let paper = ZonoDualConfig::paper(PaperExperiment::MnistLastLayer)
-            .with_ascent(AscentConfig {
-                steps: 20,
-                ..AscentConfig::default()
-            })
-            .init()
-            .lower_bounds(&network, &input, &objective, &device)
-            .unwrap();
-        let mut least = vec![f64::INFINITY; objective.len()];
-        for _ in 0..400 {
-            let x = point(&input, &mut rng);
-            for (least, value) in least.iter_mut().zip(values(&network, &objective, &x)) {
-                *least = least.min(value);
-            }
-        }
-        for row in 0..objective.len() {
-            for (name, bound) in [
-                ("crown", &crown),
-                ("alpha-crown", &alpha),
-                ("zonodual", &dual.lower),
-                ("paper", &paper.lower),
-            ] {
-                assert!(bound[row].is_finite(), "{name}: round {round}");
-                let error = 1e-12 * least[row].abs().max(scale);
-                assert!(
-                    bound[row] <= least[row] + error,
-                    "{name}: {} > {} in round {round}",
-                    bound[row],
-                    least[row]
-                );
-                if radius == 0.0 {
-                    let gap = least[row] - bound[row];
-                    assert!(
-                        gap <= 1e-9 * least[row].abs().max(scale * scale),
-                        "{name}: gap {gap} at a point, round {round}"
-                    );
-                }
-            }
-            assert!(alpha[row] >= crown[row]);
-            assert!(
-                dual.lower[row] >= dual.stages[0].bounds[row],
-                "T5: the pairs are worse than their start"
-            );
-        }
-    }
 }
 
 #[test]
@@ -123,11 +45,8 @@ fn hidden_bounds_hold_every_reachable_value_and_better_methods_are_tighter() {
             .collect();
         for bounds in &all {
             assert_eq!(bounds.len(), network.hidden().len());
-            for _ in 0..100 {
-                for (values, bounds) in hidden_values(&network, &point(&input, &mut rng))
-                    .iter()
-                    .zip(bounds)
-                {
+            for x in points(&input, 100, &mut rng) {
+                for (values, bounds) in hidden_values(&network, &x).iter().zip(bounds) {
                     for (j, value) in values.iter().enumerate() {
                         let error = 1e-12 * value.abs().max(1.0);
                         assert!(
