@@ -109,6 +109,13 @@ impl AffineMap {
         &self.matrix
     }
 
+    /// The stored entries, row by row, and their radii where not all are exact; `None` for a sparse matrix.
+    pub(crate) fn dense(&self) -> Option<(&[f64], Option<&[f64]>)> {
+        self.matrix
+            .is_dense()
+            .then(|| (self.matrix.entries(), self.radius.as_deref()))
+    }
+
     /// The entries of row `i` that may differ from zero: their columns, and their values with radii.
     pub(crate) fn row(&self, i: usize) -> impl Iterator<Item = (usize, Enclosure)> {
         self.matrix

@@ -3,10 +3,11 @@
 //! A node of the first kind is a list of decisions, each of which cuts a neuron's box to `[l, 0]` or `[0, u]` and forbids the pairs' candidates on the other
 //! side, and lets the bounds of the layers behind it be computed again ([`Refinement`]); the multipliers start from the parent's and ascend for a
 //! while, all rows of many nodes in one batch. There are no multipliers for the decisions themselves: the split sits in the set of the inner problem (2.11 of the design). A node of the second kind is a part of the input box,
-//! bounded by CROWN; that pays for few inputs.
+//! bounded by zonotopes and CROWN; that pays for few inputs.
 
 mod activations;
 mod inputs;
+mod together;
 
 use std::cmp::Ordering;
 
@@ -18,6 +19,7 @@ use crate::report::Reason;
 
 pub(crate) use activations::{Root, branch_on_activations};
 pub(crate) use inputs::branch_on_inputs;
+pub(crate) use together::combine;
 
 /// Settings of branch and bound.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ascent::Split;
+use crate::boxes::{Boxes, Workspace};
 use crate::certify::{Multipliers, Target, dual_values};
+use crate::combination::{combined, per_weight};
 use crate::crown::{HiddenProof, replay};
 use crate::dual::{group_of, zonotopes};
 use crate::error::{Error, Result};
@@ -50,7 +52,7 @@ pub(crate) struct RelaxationProof {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CaseProof {
-    /// The box is cut into boxes, each safe by one half-space and plain CROWN.
+    /// The box is cut into boxes, each safe by one half-space, or a combination of several, and the bounds of `boxes`.
     Inputs(Vec<InputNode>),
     /// The signs of neurons are decided, every leaf has multipliers.
     Activations {
@@ -60,7 +62,7 @@ pub(crate) enum CaseProof {
     /// No branching: groups of the last hidden layer instead of its pairs.
     Groups {
         relaxation: usize,
-        space: usize,
+        weights: Vec<u16>,
         multipliers: Vec<Vec<f64>>,
         groups: Vec<GroupProof>,
     },
@@ -79,7 +81,8 @@ pub(crate) struct GroupProof {
 pub(crate) enum InputNode {
     Open,
     Leaf {
-        space: usize,
+        /// A weight a half-space.
+        weights: Vec<u16>,
     },
     Split {
         input: usize,
@@ -95,8 +98,8 @@ pub(crate) struct DecisionTree {
     pub(crate) relaxation: usize,
     /// Whether the bounds of the layers behind a decision are computed again.
     pub(crate) refined: bool,
-    /// What is proven: a case, and the half-space of it that no output satisfies.
-    pub(crate) rows: Vec<(usize, usize)>,
+    /// What is proven: a case, and the combination of its half-spaces that no output satisfies, a weight each.
+    pub(crate) rows: Vec<(usize, Vec<u16>)>,
     pub(crate) nodes: Vec<ActivationNode>,
 }
 
@@ -156,6 +159,10 @@ impl fmt::Display for ProvenBounds {
     }
 }
 
+/// Why weights are rejected.
+const NO_COMBINATION: &str =
+    "its weights do not combine the half-spaces: one each is needed, not all zero, and no rounding";
+
 impl Certificate {
     /// Proves the specification again, from the numbers stored here, and says how far its outputs stay from the unsafe ones.
     ///
@@ -201,7 +208,7 @@ impl Certificate {
                         Entry::Vacant(entry) => {
                             let spaces = shared.spaces(spec, &case.input).ok_or_else(|| {
                                 reject(
-                                    "its tree names a half-space that does not exist, or one over another box",
+                                    "its tree is over another box, or its weights do not combine the half-spaces",
                                 )
                             })?;
                             let (hidden, sets) =
@@ -220,31 +227,30 @@ impl Certificate {
                     };
                     let own = shared.rows.iter().zip(&*bounds);
                     own.filter(|((owner, _), _)| *owner == index)
-                        .map(|(_, &bound)| bound)
+                        .map(|((_, weights), &bound)| per_weight(bound, weights))
                         .reduce(f64::max)
                         .ok_or_else(|| reject("its tree is about other cases"))?
                 }
                 CaseProof::Groups {
                     relaxation,
-                    space,
+                    weights,
                     multipliers,
                     groups,
                 } => {
-                    let space = case
-                        .outputs
-                        .get(*space)
-                        .ok_or_else(|| reject("it names a half-space that does not exist"))?;
+                    let space = combined(&case.outputs, weights)
+                        .ok_or_else(|| reject(NO_COMBINATION))?;
                     let (hidden, sets) =
                         prepared.of(&self.relaxations, *relaxation, first, &case.input)?;
-                    check_groups(
+                    let bound = check_groups(
                         network,
                         &case.input,
-                        space,
+                        &space,
                         hidden,
                         sets,
                         (multipliers, groups),
                         &at,
-                    )?
+                    )?;
+                    per_weight(bound, weights)
                 }
             });
         }
@@ -318,12 +324,12 @@ impl Prepared<'_> {
 }
 
 impl DecisionTree {
-    /// The half-spaces of the tree's rows; none if one does not exist, or is over another box.
-    fn spaces<'a>(&self, spec: &'a Spec, input: &InputBox) -> Option<Vec<&'a HalfSpace>> {
-        let space = |&(owner, space): &(usize, usize)| {
-            let owner = spec.cases.get(owner)?;
+    /// What the tree's rows say is impossible; none if a row is over another box or no combination.
+    fn spaces(&self, spec: &Spec, input: &InputBox) -> Option<Vec<HalfSpace>> {
+        let space = |(owner, weights): &(usize, Vec<u16>)| {
+            let owner = spec.cases.get(*owner)?;
             (owner.input == *input).then_some(())?;
-            owner.outputs.get(space)
+            combined(&owner.outputs, weights)
         };
         self.rows.iter().map(space).collect()
     }
@@ -450,33 +456,6 @@ pub(crate) fn node_bound(
     Ok(values.values[0])
 }
 
-/// Proven lower bounds of the rows of half-spaces over a box, by CROWN on every layer, and the multipliers.
-pub(crate) fn box_bounds(
-    network: &Network,
-    input: &InputBox,
-    spaces: &[HalfSpace],
-) -> Result<(Vec<f64>, Vec<Vec<f64>>)> {
-    let hidden = replay(network, input, &HiddenProof::Crown)?;
-    let coefficients = spaces
-        .iter()
-        .flat_map(|space| space.coefficients.iter().copied())
-        .collect();
-    let target = Target {
-        map: hidden.len(),
-        rows: spaces.len(),
-        coefficients,
-    };
-    let values = dual_values(
-        network,
-        input,
-        &hidden,
-        &target,
-        Multipliers::Adaptive,
-        None,
-    )?;
-    Ok((values.values, values.multipliers))
-}
-
 /// What a node of a proof's tree proves, and what it leaves to its children.
 struct Checked<P> {
     /// Rows, and how far their proven bounds lie above what they have to exceed.
@@ -583,7 +562,7 @@ fn fits<T>(multipliers: &[Vec<T>], hidden: &[Bounds]) -> bool {
 fn check_decisions(
     network: &Network,
     input: &InputBox,
-    spaces: &[&HalfSpace],
+    spaces: &[HalfSpace],
     hidden: &[Bounds],
     sets: &[LayerSets],
     tree: &DecisionTree,
@@ -707,19 +686,20 @@ fn check_boxes(
     tree: &[InputNode],
     at: &str,
 ) -> Result<f64> {
-    let check = |node: &InputNode, part: InputBox| match *node {
+    let boxes = Boxes::new(network);
+    let check = |node: &InputNode, part: InputBox| match node {
         InputNode::Open => Err("it was left open".into()),
-        InputNode::Leaf { space } => {
-            let space = spaces
-                .get(space)
-                .ok_or("it names a half-space that does not exist")?;
-            let (values, _) = box_bounds(network, &part, std::slice::from_ref(space))?;
+        InputNode::Leaf { weights } => {
+            let space = combined(spaces, weights).ok_or(NO_COMBINATION)?;
+            let (mut workspace, mut slopes) = <(Workspace, Vec<f64>)>::default();
+            boxes.enter(&part, &mut workspace)?;
+            let value = boxes.bound(&space.coefficients, 1, &mut workspace, &mut slopes)[0];
             Ok(Checked {
-                proven: vec![(0, distance(values[0], space.bound)?)],
+                proven: vec![(0, per_weight(distance(value, space.bound)?, weights))],
                 children: Vec::new(),
             })
         }
-        InputNode::Split {
+        &InputNode::Split {
             input,
             at,
             below,

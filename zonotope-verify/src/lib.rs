@@ -150,10 +150,13 @@ pub mod zonotope;
 mod adam;
 mod affine;
 mod ascent;
+mod boxes;
 mod certify;
+mod combination;
 mod decided;
 mod device;
 mod file;
+mod products;
 mod rounding;
 mod sets;
 

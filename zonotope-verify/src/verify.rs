@@ -6,14 +6,18 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::attack::{Attack, AttackConfig, attack_within};
-use crate::branch::{BranchConfig, BranchOn, Root, branch_on_activations, branch_on_inputs};
+use crate::branch::{
+    BranchConfig, BranchOn, Root, branch_on_activations, branch_on_inputs, combine,
+};
 use crate::certificate::{CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof};
 use crate::certify::Target;
+use crate::combination::{per_weight, single};
 use crate::dual::{Grouped, Relaxed, ZonoDual, ZonoDualConfig};
 use crate::error::{Error, Result};
 use crate::limits::{CancelToken, Limits};
 use crate::network::Network;
 use crate::report::{CaseReport, Reason, Report, Verdict};
+use crate::rounding::add_down;
 use crate::spec::{InputBox, Spec, UnsafeCase};
 
 /// Settings of the verifier.
@@ -141,19 +145,26 @@ impl Verifier {
         let mut reports: Vec<Option<CaseReport>> = vec![None; cases.len()];
         if on_inputs {
             for (index, case) in cases.iter().enumerate() {
-                let outcome = branch_on_inputs(network, case, &config.branch, &limits)?;
-                if let Some(suspect) = outcome.suspect {
+                let mut violation = None;
+                let mut confirm = |point: &[f64]| {
+                    let suggestions = [point.to_vec()];
+                    let stated = &spec.cases[index];
                     let found = attack_within(
                         network,
-                        &spec.cases[index],
+                        stated,
                         &config.attack,
-                        &[suspect],
+                        &suggestions,
                         device,
                         &limits,
                     )?;
-                    if found.violates {
-                        return Ok((falsified(found, started), certificate));
-                    }
+                    let violates = found.violates;
+                    violation = Some(found).filter(|_| violates);
+                    Ok(violates)
+                };
+                let outcome =
+                    branch_on_inputs(network, case, &config.branch, &limits, &mut confirm)?;
+                if let Some(found) = violation {
+                    return Ok((falsified(found, started), certificate));
                 }
                 let proven = outcome.stopped.is_none() && outcome.bound > 0.0;
                 if proven {
@@ -276,8 +287,8 @@ impl Verifier {
             hidden: relaxed.proof.clone(),
             pairs: relaxed.sets.iter().map(|sets| sets.pairs.clone()).collect(),
         });
-        // The rows that are left to branch on: case, half-space, row, and the root's bound.
-        let mut left: Vec<(usize, usize, f64)> = Vec::new();
+        // The rows that are left to branch on: case, combination of its half-spaces, and the root's bound.
+        let mut left: Vec<(usize, Vec<u16>, f64)> = Vec::new();
         let mut roots = Vec::new();
         for &case in same {
             // The half-space that is closest to being impossible.
@@ -296,16 +307,50 @@ impl Verifier {
             let Some((row, space, root_bound)) = best else {
                 continue;
             };
-            let half_space = &cases[case].outputs[space];
+            let spaces = &cases[case].outputs;
+            let together = if spaces.len() > 1 && root_bound <= 0.0 {
+                let first = row - space;
+                let own: Vec<Vec<f64>> = found
+                    .bound
+                    .multipliers
+                    .iter()
+                    .map(|all| {
+                        let width = all.len() / rows.len();
+                        all[first * width..(first + spaces.len()) * width].to_vec()
+                    })
+                    .collect();
+                combine(&method, &relaxed, spaces, &own, root_bound)?
+            } else {
+                None
+            };
+            // One half-space, or a combination of several as the only row of an ascent of its own.
+            let (weights, half_space, root_bound, found, row, count) = match &together {
+                None => (
+                    single(spaces.len(), space),
+                    &spaces[space],
+                    root_bound,
+                    &found,
+                    row,
+                    rows.len(),
+                ),
+                Some(together) => (
+                    together.weights.clone(),
+                    &together.space,
+                    together.distance,
+                    &together.found,
+                    0,
+                    1,
+                ),
+            };
             if let Some(grouped) = found
                 .grouped
                 .as_ref()
                 .filter(|grouped| grouped.values[row] > half_space.bound)
             {
-                let bound = grouped.values[row] - half_space.bound;
+                let bound = per_weight(add_down(grouped.values[row], -half_space.bound), &weights);
                 certificate.cases.insert(
                     case,
-                    grouped_proof(grouped, row, rows.len(), relaxation, space),
+                    grouped_proof(grouped, row, count, relaxation, weights),
                 );
                 reports[case] = Some(CaseReport {
                     verdict: Verdict::Verified { bound },
@@ -319,7 +364,7 @@ impl Verifier {
                 .multipliers
                 .iter()
                 .map(|all| {
-                    let width = all.len() / rows.len();
+                    let width = all.len() / count;
                     all[row * width..(row + 1) * width]
                         .iter()
                         .map(|&x| x as f32)
@@ -336,7 +381,7 @@ impl Verifier {
                 &relaxed.sets,
                 &wide,
             )?;
-            left.push((case, space, root_bound));
+            left.push((case, weights, root_bound));
             roots.push(Root {
                 space: half_space.clone(),
                 value,
@@ -363,8 +408,10 @@ impl Verifier {
             other => other,
         };
         let tree = certificate.trees.len();
-        for (row, &(case, _, root_bound)) in left.iter().enumerate() {
-            let (bound, nodes) = (searched.bounds[row], searched.nodes[row]);
+        for (row, (case, weights, root_bound)) in left.iter().enumerate() {
+            let (case, root_bound) = (*case, *root_bound);
+            let bound = per_weight(searched.bounds[row], weights);
+            let nodes = searched.nodes[row];
             // `value - bound` may round down to nothing.
             let proven = searched.proven[row] && bound > 0.0;
             if proven {
@@ -382,7 +429,10 @@ impl Verifier {
             certificate.trees.push(DecisionTree {
                 relaxation,
                 refined,
-                rows: left.iter().map(|&(case, space, _)| (case, space)).collect(),
+                rows: left
+                    .into_iter()
+                    .map(|(case, weights, _)| (case, weights))
+                    .collect(),
                 nodes: searched.tree,
             });
         }
@@ -396,7 +446,7 @@ fn grouped_proof(
     row: usize,
     rows: usize,
     relaxation: usize,
-    space: usize,
+    weights: Vec<u16>,
 ) -> CaseProof {
     let multipliers = grouped
         .multipliers
@@ -417,7 +467,7 @@ fn grouped_proof(
         .collect();
     CaseProof::Groups {
         relaxation,
-        space,
+        weights,
         multipliers,
         groups,
     }

@@ -1,16 +1,22 @@
 //! Branch and bound on the box of the inputs.
+//!
+//! Every part is bounded by [`Boxes`]; it is safe if one of the case's half-spaces is impossible there, or a combination of several. Otherwise it is
+//! cut across the input that its linear lower bound depends on most. Points of open parts are tried as counterexamples on the way.
 
 use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
 use super::{BranchConfig, Open, Outcome};
-use crate::certificate::{InputNode, box_bounds};
+use crate::boxes::{Boxes, Workspace};
+use crate::certificate::InputNode;
+use crate::combination::{combined, per_weight, single, weigh};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::report::Reason;
-use crate::spec::{HalfSpace, InputBox, UnsafeCase};
+use crate::rounding::add_down;
+use crate::spec::{InputBox, UnsafeCase};
 
 impl InputBox {
     /// The parts with input `index` below and above `at`; both hold the cut. `None` if `at` does not lie inside.
@@ -30,66 +36,83 @@ impl InputBox {
     }
 }
 
-/// A part of the box, with the half-space and the input that look best.
+/// Multiplications that the parts of one round may take at least, and how many times the batch of the settings they may be.
+const ROUND: usize = 50_000_000;
+const BATCHES: usize = 64;
+
+/// Points that look like counterexamples and turn out to be none, before the search gives up: it can prove nothing near them.
+const DOUBTS: usize = 16;
+
+/// An open part, and where it is to be cut.
 struct Part {
     input: InputBox,
     cut: Option<(usize, f64)>,
 }
 
-/// Proves a case by cutting its box; every part must be safe by one of the half-spaces.
+/// Proves a case by cutting its box. Points at which all half-spaces seem to hold go to `confirm`, which says whether they lead to a counterexample.
 pub(crate) fn branch_on_inputs(
     network: &Network,
     case: &UnsafeCase,
     config: &BranchConfig,
     limits: &Limits,
+    confirm: &mut dyn FnMut(&[f64]) -> Result<bool>,
 ) -> Result<Outcome<InputNode>> {
     let span = tracing::info_span!("branch", open = 0_u64, worst = 0.0, position = 0_u64);
     let _entered = span.enter();
+    let judge = Judge::new(network, case);
+    let batch = config.batch.max(1);
+    let round = (ROUND / judge.boxes.size().max(1)).clamp(batch, BATCHES * batch);
     let mut tree = vec![InputNode::Open];
     let mut heap = BinaryHeap::new();
     let mut finished = f64::INFINITY;
     let mut nodes = 0;
+    let mut doubts = 0;
     let mut stopped = None;
     let mut suspect = None;
     let mut pending = vec![(0_usize, case.input.clone())];
     loop {
         let judged: Vec<Judged> = pending
             .par_iter()
-            .map(|(_, part)| judge(network, part, &case.outputs))
+            .map_init(<(Workspace, Vec<f64>)>::default, |memory, (_, part)| {
+                judge.judge(part, memory)
+            })
             .collect::<Result<_>>()?;
         nodes += pending.len();
+        let mut points: Vec<(f64, Vec<f64>)> = Vec::new();
         for ((node, input), judged) in pending.drain(..).zip(judged) {
-            let Judged {
-                bound,
-                space,
-                cut,
-                middle,
-            } = judged;
-            if bound > 0.0 {
-                finished = finished.min(bound);
-                tree[node] = InputNode::Leaf { space };
+            if judged.bound > 0.0 {
+                finished = finished.min(judged.bound);
+                tree[node] = InputNode::Leaf {
+                    weights: judged.weights,
+                };
                 continue;
             }
-            if middle <= 0.0 && suspect.is_none() {
-                suspect = Some(
-                    input
-                        .lower()
-                        .iter()
-                        .zip(input.upper())
-                        .map(|(l, u)| f64::midpoint(*l, *u))
-                        .collect(),
-                );
-            }
+            points.extend(judged.point);
             heap.push(Open {
-                bound,
+                bound: judged.bound,
                 node,
-                state: Part { input, cut },
+                state: Part {
+                    input,
+                    cut: judged.cut,
+                },
             });
         }
         span.record("open", heap.len() as u64);
         span.record("worst", heap.peek().map_or(finished, |open| open.bound));
         span.record("position", nodes as u64);
-        if heap.is_empty() || suspect.is_some() {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (_, point) in points {
+            if confirm(&point)? {
+                suspect = Some(point);
+                break;
+            }
+            doubts += 1;
+            if doubts >= DOUBTS {
+                stopped = Some(Reason::Exhausted);
+                break;
+            }
+        }
+        if heap.is_empty() || suspect.is_some() || stopped.is_some() {
             break;
         }
         stopped = limits.reached().or_else(|| {
@@ -98,20 +121,19 @@ pub(crate) fn branch_on_inputs(
         if stopped.is_some() {
             break;
         }
-        let count = heap.len().min(4 * config.batch.max(1));
+        // The smallest bound of the parts that are cut now.
         let mut taken = f64::INFINITY;
-        for _ in 0..count {
+        while pending.len() < 2 * round {
             let Some(open) = heap.pop() else { break };
             taken = taken.min(open.bound);
-            let halves = open.state.cut.and_then(|(input, at)| {
-                open.state
-                    .input
-                    .bisect(input, at)
-                    .map(|parts| (input, at, parts))
-            });
+            let Part { input, cut } = &open.state;
+            let halves =
+                cut.and_then(|(side, at)| input.bisect(side, at).map(|parts| (side, at, parts)));
             let Some((input, at, (low, high))) = halves else {
+                // As small as numbers allow.
                 stopped = Some(Reason::Exhausted);
-                continue;
+                heap.push(open);
+                break;
             };
             let (below, above) = (tree.len(), tree.len() + 1);
             tree[open.node] = InputNode::Split {
@@ -125,7 +147,7 @@ pub(crate) fn branch_on_inputs(
             pending.push((above, high));
         }
         if stopped.is_some() {
-            // The parts that were taken out are not bounded any further.
+            // The halves that were made are not bounded any further.
             finished = finished.min(taken);
             break;
         }
@@ -142,81 +164,150 @@ pub(crate) fn branch_on_inputs(
 
 /// What is known of a part of the box.
 struct Judged {
-    /// The best proven bound of `a y - b`.
+    /// The best proven distance, in units of a single half-space.
     bound: f64,
-    /// The half-space that it comes from.
-    space: usize,
+    /// The combination of half-spaces that it comes from.
+    weights: Vec<u16>,
     /// The input to cut, and where.
     cut: Option<(usize, f64)>,
-    /// The value of the case at the part's middle.
-    middle: f64,
+    /// A point at which all half-spaces seem to hold, with its margin.
+    point: Option<(f64, Vec<f64>)>,
 }
 
-fn judge(network: &Network, part: &InputBox, spaces: &[HalfSpace]) -> Result<Judged> {
-    let (values, multipliers) = box_bounds(network, part, spaces)?;
-    let (space, bound) = values
-        .iter()
-        .zip(spaces)
-        .map(|(value, space)| value - space.bound)
-        .enumerate()
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap_or((0, f64::NEG_INFINITY));
-    // `value - bound` may round up to a positive number that is none.
-    let bound = if spaces.is_empty() || values[space] > spaces[space].bound {
-        bound
-    } else {
-        bound.min(0.0)
-    };
-    let slopes = match multipliers.first() {
-        Some(rho) => {
-            let width = rho.len() / spaces.len();
-            network.maps()[0]
-                .transposed(&rho[space * width..(space + 1) * width], 1)
-                .value
+/// What parts are judged by.
+struct Judge<'a> {
+    boxes: Boxes<'a>,
+    case: &'a UnsafeCase,
+    /// The coefficients of all half-spaces.
+    rows: Vec<f64>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(network: &'a Network, case: &'a UnsafeCase) -> Self {
+        let spaces = case.outputs.iter();
+        Self {
+            boxes: Boxes::new(network),
+            case,
+            rows: spaces
+                .flat_map(|space| space.coefficients.iter().copied())
+                .collect(),
         }
-        None => {
-            network.maps()[0]
-                .transposed(&spaces[space].coefficients, 1)
-                .value
+    }
+
+    fn judge(
+        &self,
+        part: &InputBox,
+        (workspace, slopes): &mut (Workspace, Vec<f64>),
+    ) -> Result<Judged> {
+        let spaces = &self.case.outputs;
+        let sides = part.len();
+        let radii: Vec<f64> = part
+            .lower()
+            .iter()
+            .zip(part.upper())
+            .map(|(l, u)| 0.5 * (u - l))
+            .collect();
+        self.boxes.enter(part, workspace)?;
+        let values = self
+            .boxes
+            .bound(&self.rows, spaces.len(), workspace, slopes);
+        let distances: Vec<f64> = values
+            .iter()
+            .zip(spaces)
+            .map(|(value, space)| add_down(*value, -space.bound))
+            .collect();
+        let best = (0..spaces.len()).max_by(|&a, &b| distances[a].total_cmp(&distances[b]));
+        let Some(best) = best else {
+            // Every output is unsafe.
+            return Ok(Judged {
+                bound: f64::NEG_INFINITY,
+                weights: Vec::new(),
+                cut: None,
+                point: Some((f64::NEG_INFINITY, middle(part))),
+            });
+        };
+        for slopes in slopes.chunks_exact_mut(sides) {
+            for (slope, radius) in slopes.iter_mut().zip(&radii) {
+                *slope *= radius;
+            }
         }
-    };
-    let widths = part.lower().iter().zip(part.upper()).map(|(l, u)| u - l);
-    let cut = slopes
-        .iter()
-        .zip(widths)
-        .enumerate()
-        .map(|(input, (slope, width))| (input, slope.abs() * width, width))
-        .max_by(|a, b| a.1.total_cmp(&b.1).then(a.2.total_cmp(&b.2)))
-        .map(|(input, ..)| {
-            (
-                input,
-                f64::midpoint(part.lower()[input], part.upper()[input]),
-            )
+        let mut bound = distances[best];
+        let mut weights = single(spaces.len(), best);
+        let mut reach = slopes[best * sides..(best + 1) * sides].to_vec();
+        if bound <= 0.0 && spaces.len() > 1 && bound.is_finite() {
+            let centers: Vec<f64> = distances
+                .iter()
+                .zip(slopes.chunks_exact(sides))
+                .map(|(distance, slopes)| distance + slopes.iter().map(|s| s.abs()).sum::<f64>())
+                .collect();
+            let together = weigh(&centers, slopes, sides)
+                .and_then(|weights| Some((combined(spaces, &weights)?, weights)));
+            if let Some((space, found)) = together {
+                let value = self.boxes.bound(&space.coefficients, 1, workspace, slopes)[0];
+                let distance = per_weight(add_down(value, -space.bound), &found);
+                if distance > bound {
+                    (bound, weights) = (distance, found);
+                    reach.clear();
+                    reach.extend(slopes.iter().zip(&radii).map(|(slope, r)| slope * r));
+                }
+            }
+        }
+        let point = if bound > 0.0 {
+            None
+        } else {
+            self.counterexample(part, &reach)?
+        };
+        Ok(Judged {
+            bound,
+            weights,
+            cut: cut(part, &reach, &radii),
+            point,
         })
-        .filter(|&(input, at)| part.lower()[input] < at && at < part.upper()[input]);
-    let middle: Vec<f64> = part
-        .lower()
+    }
+
+    /// The better of the part's middle and the corner at which its linear bound is least, if all half-spaces seem to hold there.
+    fn counterexample(&self, part: &InputBox, reach: &[f64]) -> Result<Option<(f64, Vec<f64>)>> {
+        let middle = middle(part);
+        let corner = reach.iter().enumerate().map(|(j, &slope)| {
+            if slope > 0.0 {
+                part.lower()[j]
+            } else {
+                part.upper()[j]
+            }
+        });
+        let points: Vec<f64> = middle.iter().copied().chain(corner).collect();
+        let outputs = self.boxes.values(&points, 2);
+        let mut best: Option<(f64, usize)> = None;
+        for (index, outputs) in outputs.chunks_exact(outputs.len() / 2).enumerate() {
+            let margin = self.case.margin(outputs)?;
+            if margin <= 0.0 && best.is_none_or(|(old, _)| margin < old) {
+                best = Some((margin, index));
+            }
+        }
+        Ok(best.map(|(margin, index)| {
+            let sides = part.len();
+            (margin, points[index * sides..(index + 1) * sides].to_vec())
+        }))
+    }
+}
+
+fn middle(part: &InputBox) -> Vec<f64> {
+    part.lower()
         .iter()
         .zip(part.upper())
         .map(|(l, u)| f64::midpoint(*l, *u))
-        .collect();
-    let outputs = network.evaluate(&middle)?;
-    let value = spaces
+        .collect()
+}
+
+/// The middle of the side along which the linear bound changes most; of equal ones the widest. `None` if there are no numbers between its ends.
+fn cut(part: &InputBox, reach: &[f64], radii: &[f64]) -> Option<(usize, f64)> {
+    let (input, _) = reach
         .iter()
-        .map(|space| {
-            space
-                .coefficients
-                .iter()
-                .zip(&outputs)
-                .map(|(a, y)| a * y.value)
-                .sum::<f64>()
-                - space.bound
-        })
-        .fold(f64::NEG_INFINITY, f64::max);
-    Ok(Judged {
-        bound,
-        space,
-        cut,
-        middle: value,
-    })
+        .map(|reach| reach.abs())
+        .zip(radii)
+        .enumerate()
+        .max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.total_cmp(b.1)))?;
+    let (l, u) = (part.lower()[input], part.upper()[input]);
+    let at = f64::midpoint(l, u);
+    (l < at && at < u).then_some((input, at))
 }

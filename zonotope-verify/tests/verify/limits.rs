@@ -16,7 +16,8 @@ use zonotope_verify::report::{Reason, Verdict};
 use zonotope_verify::spec::{HalfSpace, InputBox, Spec, UnsafeCase};
 use zonotope_verify::verify::VerifierConfig;
 
-use crate::oracle::{convolutional, dense, point, random_box, values};
+use crate::oracle::{convolutional, matrices, value};
+use crate::random::{dense, points, random_box};
 
 /// More steps than anybody waits for.
 const ENDLESS: usize = 100_000_000;
@@ -30,14 +31,16 @@ fn cancelled() -> RunOptions {
 /// The least value of every row at some points of the box.
 fn sampled(network: &Network, input: &InputBox, objective: &Objective) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let mut least = vec![f64::INFINITY; objective.len()];
-    for _ in 0..300 {
-        let x = point(input, &mut rng);
-        for (least, value) in least.iter_mut().zip(values(network, objective, &x)) {
-            *least = least.min(value);
-        }
-    }
-    least
+    let maps = matrices(network);
+    let points = points(input, 300, &mut rng);
+    (0..objective.len())
+        .map(|row| {
+            let values = points
+                .iter()
+                .map(|x| value(&maps, objective.row(row), x).value);
+            values.fold(f64::INFINITY, f64::min)
+        })
+        .collect()
 }
 
 #[test]

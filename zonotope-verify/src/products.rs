@@ -1,0 +1,313 @@
+//! Products of small matrices whose results are the same to the last bit on every processor.
+//!
+//! Every entry is summed up in one fixed order, by multiplications and additions that are rounded one by one; vectors of any length only do
+//! several entries at a time. So a bound that a search found is found again by whoever checks it, and a row's result does
+//! not depend on the rows that it is computed with.
+
+use pulp::Arch;
+
+/// Partial sums of a reduction.
+const LANES: usize = 8;
+
+/// Rows of a tile whose sums stay in registers.
+const TALL: usize = 4;
+
+/// `out = sum over k in live of a[:, k] b[k, :]`, row-major. `a` has `depth` columns, `b` and `out` have `columns`.
+pub(crate) fn multiply(
+    arch: Arch,
+    (a, depth): (&[f64], usize),
+    live: &[usize],
+    b: &[f64],
+    columns: usize,
+    out: &mut [f64],
+) {
+    if columns == 0 {
+        return;
+    }
+    arch.dispatch(
+        #[inline(always)]
+        || tiles(a, depth, live, b, columns, out),
+    );
+}
+
+#[inline(always)]
+fn tiles(a: &[f64], depth: usize, live: &[usize], b: &[f64], columns: usize, out: &mut [f64]) {
+    let rows = out.len() / columns;
+    let tall = rows - rows % TALL;
+    for row in (0..tall).step_by(TALL) {
+        across::<TALL>(a, depth, live, b, columns, row, out);
+    }
+    for row in tall..rows {
+        across::<1>(a, depth, live, b, columns, row, out);
+    }
+}
+
+/// All tiles of `R` rows.
+#[inline(always)]
+fn across<const R: usize>(
+    a: &[f64],
+    depth: usize,
+    live: &[usize],
+    b: &[f64],
+    columns: usize,
+    row: usize,
+    out: &mut [f64],
+) {
+    if columns < LANES {
+        for column in 0..columns {
+            tile::<R, 1>(a, depth, live, b, columns, [row, column], out);
+        }
+        return;
+    }
+    for column in (0..columns).step_by(LANES) {
+        // The last tile overlaps the one before it and finds the same numbers again.
+        let column = column.min(columns - LANES);
+        tile::<R, LANES>(a, depth, live, b, columns, [row, column], out);
+    }
+}
+
+#[inline(always)]
+fn tile<const R: usize, const C: usize>(
+    a: &[f64],
+    depth: usize,
+    live: &[usize],
+    b: &[f64],
+    columns: usize,
+    [row, column]: [usize; 2],
+    out: &mut [f64],
+) {
+    let mut sums = [[0.0; C]; R];
+    let rows: [&[f64]; R] = std::array::from_fn(|r| &a[(row + r) * depth..][..depth]);
+    for &k in live {
+        let Some(line) = b[k * columns + column..].first_chunk::<C>() else {
+            return;
+        };
+        for (sums, a) in sums.iter_mut().zip(rows) {
+            let factor = a[k];
+            for (sum, &x) in sums.iter_mut().zip(line) {
+                *sum += factor * x;
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        out[(row + r) * columns + column..][..C].copy_from_slice(sums);
+    }
+}
+
+/// `(|M| x, |M| y)` for the rows of `m`, handed to `give` with the number of the row.
+pub(crate) fn absolute(
+    arch: Arch,
+    m: &[f64],
+    (x, y): (&[f64], &[f64]),
+    mut give: impl FnMut(usize, f64, f64),
+) {
+    if x.is_empty() {
+        return;
+    }
+    arch.dispatch(
+        #[inline(always)]
+        || {
+            for (row, entries) in m.chunks_exact(x.len()).enumerate() {
+                let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+                let mut at = 0;
+                while let (Some(m), Some(x), Some(y)) = (
+                    entries[at..].first_chunk::<LANES>(),
+                    x[at..].first_chunk::<LANES>(),
+                    y[at..].first_chunk::<LANES>(),
+                ) {
+                    for lane in 0..LANES {
+                        first[lane] += m[lane].abs() * x[lane];
+                        second[lane] += m[lane].abs() * y[lane];
+                    }
+                    at += LANES;
+                }
+                for lane in 0..entries.len() - at {
+                    first[lane] += entries[at + lane].abs() * x[at + lane];
+                    second[lane] += entries[at + lane].abs() * y[at + lane];
+                }
+                give(row, total(first), total(second));
+            }
+        },
+    );
+}
+
+/// `sum |x|`.
+#[inline(always)]
+pub(crate) fn size(x: &[f64]) -> f64 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x.abs();
+        }
+    }
+    for (sum, x) in sums.iter_mut().zip(rest) {
+        *sum += x.abs();
+    }
+    total(sums)
+}
+
+/// What a pass backward needs to know of one hidden layer; a number a neuron each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lines<'a> {
+    /// Slope for positive coefficients.
+    pub(crate) below: &'a [f64],
+    /// Slope for negative coefficients.
+    pub(crate) above: &'a [f64],
+    /// What a coefficient of -1 costs.
+    pub(crate) cost: &'a [f64],
+    /// What the neuron's bias adds to a multiplier of 1.
+    pub(crate) bias: &'a [f64],
+    /// What a multiplier of 1 may be wrong by.
+    pub(crate) error: &'a [f64],
+}
+
+/// Puts multipliers in the place of one row's coefficients and returns what the row gains by biases, what it pays at its neurons, and what
+/// it may be wrong by.
+#[inline(always)]
+pub(crate) fn relax(row: &mut [f64], lines: Lines<'_>) -> [f64; 3] {
+    let mut sums = [[0.0; LANES]; 3];
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    let full = chunks.len() * LANES;
+    for (at, chunk) in chunks.iter_mut().enumerate() {
+        let at = at * LANES;
+        let numbers = [
+            lines.below,
+            lines.above,
+            lines.cost,
+            lines.bias,
+            lines.error,
+        ]
+        .map(|numbers| numbers[at..].first_chunk::<LANES>());
+        let [
+            Some(below),
+            Some(above),
+            Some(cost),
+            Some(bias),
+            Some(error),
+        ] = numbers
+        else {
+            break;
+        };
+        for lane in 0..LANES {
+            let c = chunk[lane];
+            let negative = c < 0.0;
+            // Not a minimum: NaN must stay what it is.
+            let rho = c * if negative { above[lane] } else { below[lane] };
+            let paid = if negative { -c * cost[lane] } else { 0.0 };
+            chunk[lane] = rho;
+            sums[0][lane] += rho * bias[lane];
+            sums[1][lane] += paid;
+            sums[2][lane] += rho.abs() * error[lane];
+        }
+    }
+    for (lane, c) in rest.iter_mut().enumerate() {
+        let j = full + lane;
+        let negative = *c < 0.0;
+        let rho = *c
+            * if negative {
+                lines.above[j]
+            } else {
+                lines.below[j]
+            };
+        sums[0][lane] += rho * lines.bias[j];
+        sums[1][lane] += if negative { -*c * lines.cost[j] } else { 0.0 };
+        sums[2][lane] += rho.abs() * lines.error[j];
+        *c = rho;
+    }
+    sums.map(total)
+}
+
+#[inline(always)]
+fn total(sums: [f64; LANES]) -> f64 {
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn entries_are_summed_up_in_their_order_whatever_the_tile() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..200 {
+            let [rows, depth, columns] = std::array::from_fn(|_| rng.random_range(1..23));
+            let mut draw =
+                |n: usize| -> Vec<f64> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
+            let (a, b) = (draw(rows * depth), draw(depth * columns));
+            let live: Vec<usize> = (0..depth).filter(|_| rng.random::<f64>() < 0.7).collect();
+            let mut out = vec![f64::NAN; rows * columns];
+            multiply(Arch::new(), (&a, depth), &live, &b, columns, &mut out);
+            for i in 0..rows {
+                for j in 0..columns {
+                    let sum = live
+                        .iter()
+                        .fold(0.0, |sum, &k| sum + a[i * depth + k] * b[k * columns + j]);
+                    assert_eq!(out[i * columns + j].to_bits(), sum.to_bits());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_sizes_are_complete() {
+        let numbers: Vec<f64> = (0..19).map(|i| f64::from(i) - 9.0).collect();
+        for n in 0..=19 {
+            let expected: f64 = numbers[..n].iter().map(|x| x.abs()).sum();
+            assert_eq!(size(&numbers[..n]), expected);
+            if n == 0 {
+                continue;
+            }
+            let ones = vec![1.0; n];
+            absolute(
+                Arch::new(),
+                &numbers[..n],
+                (&ones, &numbers[..n]),
+                |row, first, second| {
+                    assert_eq!((row, first), (0, expected));
+                    let signed: f64 = numbers[..n].iter().map(|x| x.abs() * x).sum();
+                    assert_eq!(second, signed);
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_is_relaxed_neuron_by_neuron() {
+        for n in [3, 8, 21] {
+            let column = |k: f64| -> Vec<f64> { (0..n).map(|j| k + j as f64).collect() };
+            let (below, above, cost, bias, error) = (
+                column(1.0),
+                column(2.0),
+                column(3.0),
+                column(4.0),
+                column(5.0),
+            );
+            let lines = Lines {
+                below: &below,
+                above: &above,
+                cost: &cost,
+                bias: &bias,
+                error: &error,
+            };
+            let c: Vec<f64> = (0..n).map(|j| 4.0 - f64::from(j)).collect();
+            let mut row = c.clone();
+            let [gain, paid, wrong] = relax(&mut row, lines);
+            let mut expected = [0.0; 3];
+            for j in 0..n as usize {
+                let rho = c[j] * if c[j] < 0.0 { above[j] } else { below[j] };
+                assert_eq!(row[j], rho);
+                expected[0] += rho * bias[j];
+                expected[1] += (-c[j]).max(0.0) * cost[j];
+                expected[2] += rho.abs() * error[j];
+            }
+            assert_eq!([gain, paid, wrong], expected);
+            row[0] = f64::NAN;
+            assert!(relax(&mut row, lines)[0].is_nan());
+        }
+    }
+}
