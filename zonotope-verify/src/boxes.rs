@@ -49,10 +49,14 @@ pub(crate) struct Workspace {
     /// Whether no bound overflowed; otherwise nothing is proven.
     finite: bool,
     input: Ends,
+    /// All of them.
+    inputs: Vec<usize>,
     /// Centre and generators behind the last ReLU, a row a neuron.
     point: Vec<f64>,
-    /// The same in front of the next.
-    image: Vec<f64>,
+    /// The inputs that are not fixed, each of which has a generator.
+    free: Vec<usize>,
+    /// For every generator the shares that these inputs have in it.
+    shares: Vec<f64>,
     /// Of every neuron behind the last ReLU: what it may be wrong by and what rounding makes of that in the next product, how large it may be
     /// in the zonotope, and how large it is by its bounds.
     spread: Vec<f64>,
@@ -74,6 +78,9 @@ struct Ends {
 /// One hidden layer, or the outputs, whose neurons count as on.
 #[derive(Debug, Default)]
 struct Layer {
+    /// Centre and generators, a row a neuron.
+    image: Vec<f64>,
+    columns: usize,
     lower: Vec<f64>,
     upper: Vec<f64>,
     /// See [`Lines`].
@@ -148,17 +155,14 @@ impl<'a> Boxes<'a> {
                 layer.pass(map.map.outputs());
                 break;
             }
-            let live: &[usize] = match before.last() {
+            let live = match before.last() {
                 Some(before) => &before.live,
-                None => {
-                    layer.live.clear();
-                    layer.live.extend(0..inputs);
-                    &layer.live
-                }
+                None => &space.inputs,
             };
-            space.image.resize(map.map.outputs() * columns, 0.0);
-            map.forward(self.arch, live, &space.point, columns, &mut space.image);
-            layer.hull(&map.bias, &mut space.image, columns);
+            layer.columns = columns;
+            layer.image.resize(map.map.outputs() * columns, 0.0);
+            map.forward(self.arch, live, &space.point, columns, &mut layer.image);
+            layer.hull(&map.bias);
             layer.open();
             if index > 0 && !layer.unstable.is_empty() {
                 let count = map.both_signs(layer, &mut space.coefficients, &mut space.rows);
@@ -178,7 +182,7 @@ impl<'a> Boxes<'a> {
             }
             let next = &self.maps[index + 1];
             space.floor += layer.settle() * 8.0 * (next.size() + 8.0) * UNDERFLOW;
-            columns = space.activate(index, columns, next.forward);
+            columns = space.activate(index, next.forward);
         }
         Ok(())
     }
@@ -211,6 +215,45 @@ impl<'a> Boxes<'a> {
         );
         slopes.extend_from_slice(&space.coefficients);
         space.rows.iter().map(|row| row.lower()).collect()
+    }
+
+    /// How much each input contributes to what the bound of a row loses over the part that was entered last: every unstable neuron loses
+    /// what its line misses, and owes that to the inputs by their shares in its width.
+    pub(crate) fn losses(&self, row: &[f64], space: &mut Workspace) -> Vec<f64> {
+        let mut losses = vec![0.0; space.input.lower.len()];
+        let count = space.free.len();
+        if !space.finite || count == 0 {
+            return losses;
+        }
+        space.share();
+        let mut generators = space.shares.len();
+        let mut rho = row.to_vec();
+        for (index, map) in self.maps.iter().enumerate().skip(1).rev() {
+            let mut c = vec![0.0; map.map.inputs()];
+            map.backward(self.arch, &space.layers[index].live, &rho, &mut c);
+            let layer = &space.layers[index - 1];
+            generators -= layer.unstable.len() * count;
+            let shares = space.shares[generators..].chunks_exact(count);
+            for (&j, shares) in layer.unstable.iter().zip(shares) {
+                let lost = if c[j] < 0.0 {
+                    -c[j] * layer.cost[j]
+                } else {
+                    c[j] * layer.upper[j].min(-layer.lower[j])
+                };
+                for (&input, share) in space.free.iter().zip(shares) {
+                    losses[input] += lost * share;
+                }
+            }
+            for (j, c) in c.iter_mut().enumerate() {
+                *c *= if *c < 0.0 {
+                    layer.above[j]
+                } else {
+                    layer.below[j]
+                };
+            }
+            rho = c;
+        }
+        losses
     }
 
     /// The outputs at some points (`count x inputs`, row by row), without a bound on their errors.
@@ -262,15 +305,13 @@ impl<'a> Boxes<'a> {
                 bias: &map.bias,
                 error: &layer.error,
             };
-            let width = map.map.outputs();
-            self.arch.dispatch(
-                #[inline(always)]
-                || {
-                    for (row, c) in rows.iter_mut().zip(coefficients.chunks_exact_mut(width)) {
-                        let [gained, paid, wrong] = relax(c, lines);
-                        row.value += gained - paid;
-                        row.slack += wrong + self.gamma * paid;
-                    }
+            relax(
+                self.arch,
+                coefficients,
+                lines,
+                |row, [gained, paid, wrong]| {
+                    rows[row].value += gained - paid;
+                    rows[row].slack += wrong + self.gamma * paid;
                 },
             );
             product.resize(rows.len() * map.map.inputs(), 0.0);
@@ -447,7 +488,12 @@ impl Workspace {
         self.floor = 0.0;
         let ends = part.lower().iter().zip(part.upper());
         let sides: Vec<_> = ends.clone().map(|(&l, &u)| enclose(l, u)).collect();
-        let columns = 1 + sides.iter().filter(|side| side.radius > 0.0).count();
+        self.inputs.clear();
+        self.inputs.extend(0..sides.len());
+        self.free.clear();
+        self.free
+            .extend((0..sides.len()).filter(|&j| sides[j].radius > 0.0));
+        let columns = 1 + self.free.len();
         self.input.lower.clear();
         self.input.lower.extend_from_slice(part.lower());
         self.input.upper.clear();
@@ -477,10 +523,36 @@ impl Workspace {
         columns
     }
 
+    /// Gives every generator its shares of the free inputs: a free input's own belongs to it alone, that of an unstable neuron to the inputs as
+    /// they contribute to the neuron's width.
+    fn share(&mut self) {
+        let count = self.free.len();
+        self.shares.clear();
+        self.shares.resize(count * count, 0.0);
+        for input in 0..count {
+            self.shares[input * count + input] = 1.0;
+        }
+        let mut sum = vec![0.0; count];
+        for layer in &self.layers[..self.layers.len() - 1] {
+            let known = self.shares.len();
+            for &j in &layer.unstable {
+                sum.fill(0.0);
+                let row = &layer.image[j * layer.columns + 1..];
+                for (g, shares) in row.iter().zip(self.shares[..known].chunks_exact(count)) {
+                    for (sum, share) in sum.iter_mut().zip(shares) {
+                        *sum += g.abs() * share;
+                    }
+                }
+                let total: f64 = sum.iter().sum();
+                self.shares.extend(sum.iter().map(|x| x / total));
+            }
+        }
+    }
+
     /// The zonotope behind the ReLUs of a layer that is settled; returns the number of its columns.
-    fn activate(&mut self, index: usize, before: usize, gamma: f64) -> usize {
+    fn activate(&mut self, index: usize, gamma: f64) -> usize {
         let layer = &self.layers[index];
-        let n = layer.lower.len();
+        let (n, before) = (layer.lower.len(), layer.columns);
         let columns = before + layer.unstable.len();
         let widen = 1.0 + 4.0 * crate::rounding::gamma(columns + 8);
         self.point.resize(n * columns, 0.0);
@@ -490,7 +562,7 @@ impl Workspace {
         }
         let mut column = before;
         for &j in &layer.live {
-            let old = &self.image[j * before..(j + 1) * before];
+            let old = &layer.image[j * before..(j + 1) * before];
             let new = &mut self.point[j * columns..(j + 1) * columns];
             new[before..].fill(0.0);
             let own = layer.rounding[j];
@@ -520,12 +592,13 @@ impl Workspace {
 
 impl Layer {
     /// Adds the bias to the centre and takes the interval hull.
-    fn hull(&mut self, bias: &[f64], image: &mut [f64], columns: usize) {
-        let widen = 1.0 + 4.0 * gamma(columns + 8);
+    fn hull(&mut self, bias: &[f64]) {
+        let widen = 1.0 + 4.0 * gamma(self.columns + 8);
         self.lower.clear();
         self.upper.clear();
-        for ((row, b), rounding) in image
-            .chunks_exact_mut(columns)
+        for ((row, b), rounding) in self
+            .image
+            .chunks_exact_mut(self.columns)
             .zip(bias)
             .zip(&self.rounding)
         {

@@ -4,7 +4,7 @@
 //! several entries at a time. So a bound that a search found is found again by whoever checks it, and a row's result does
 //! not depend on the rows that it is computed with.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Partial sums of a reduction.
 const LANES: usize = 8;
@@ -24,73 +24,77 @@ pub(crate) fn multiply(
     if columns == 0 {
         return;
     }
-    arch.dispatch(
-        #[inline(always)]
-        || tiles(a, depth, live, b, columns, out),
-    );
+    arch.dispatch(Multiply {
+        a,
+        depth,
+        live,
+        b,
+        columns,
+        out,
+    });
 }
 
-#[inline(always)]
-fn tiles(a: &[f64], depth: usize, live: &[usize], b: &[f64], columns: usize, out: &mut [f64]) {
-    let rows = out.len() / columns;
-    let tall = rows - rows % TALL;
-    for row in (0..tall).step_by(TALL) {
-        across::<TALL>(a, depth, live, b, columns, row, out);
-    }
-    for row in tall..rows {
-        across::<1>(a, depth, live, b, columns, row, out);
-    }
-}
-
-/// All tiles of `R` rows.
-#[inline(always)]
-fn across<const R: usize>(
-    a: &[f64],
+struct Multiply<'a> {
+    a: &'a [f64],
     depth: usize,
-    live: &[usize],
-    b: &[f64],
+    live: &'a [usize],
+    b: &'a [f64],
     columns: usize,
-    row: usize,
-    out: &mut [f64],
-) {
-    if columns < LANES {
-        for column in 0..columns {
-            tile::<R, 1>(a, depth, live, b, columns, [row, column], out);
+    out: &'a mut [f64],
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let rows = self.out.len() / self.columns;
+        let tall = rows - rows % TALL;
+        for row in (0..tall).step_by(TALL) {
+            self.across::<TALL>(row);
         }
-        return;
-    }
-    for column in (0..columns).step_by(LANES) {
-        // The last tile overlaps the one before it and finds the same numbers again.
-        let column = column.min(columns - LANES);
-        tile::<R, LANES>(a, depth, live, b, columns, [row, column], out);
+        for row in tall..rows {
+            self.across::<1>(row);
+        }
     }
 }
 
-#[inline(always)]
-fn tile<const R: usize, const C: usize>(
-    a: &[f64],
-    depth: usize,
-    live: &[usize],
-    b: &[f64],
-    columns: usize,
-    [row, column]: [usize; 2],
-    out: &mut [f64],
-) {
-    let mut sums = [[0.0; C]; R];
-    let rows: [&[f64]; R] = std::array::from_fn(|r| &a[(row + r) * depth..][..depth]);
-    for &k in live {
-        let Some(line) = b[k * columns + column..].first_chunk::<C>() else {
+impl Multiply<'_> {
+    /// All tiles of `R` rows.
+    #[inline(always)]
+    fn across<const R: usize>(&mut self, row: usize) {
+        if self.columns < LANES {
+            for column in 0..self.columns {
+                self.tile::<R, 1>(row, column);
+            }
             return;
-        };
-        for (sums, a) in sums.iter_mut().zip(rows) {
-            let factor = a[k];
-            for (sum, &x) in sums.iter_mut().zip(line) {
-                *sum += factor * x;
+        }
+        for column in (0..self.columns).step_by(LANES) {
+            // The last tile overlaps the one before it and finds the same numbers again.
+            self.tile::<R, LANES>(row, column.min(self.columns - LANES));
+        }
+    }
+
+    #[inline(always)]
+    fn tile<const R: usize, const C: usize>(&mut self, row: usize, column: usize) {
+        let (a, b) = (self.a, &self.b[column..]);
+        let mut sums = [[0.0; C]; R];
+        let rows: [&[f64]; R] =
+            std::array::from_fn(|r| &a[(row + r) * self.depth..][..self.depth]);
+        for &k in self.live {
+            let Some(line) = b[k * self.columns..].first_chunk::<C>() else {
+                return;
+            };
+            for r in 0..R {
+                let factor = rows[r][k];
+                for c in 0..C {
+                    sums[r][c] += factor * line[c];
+                }
             }
         }
-    }
-    for (r, sums) in sums.iter().enumerate() {
-        out[(row + r) * columns + column..][..C].copy_from_slice(sums);
+        for (r, sums) in sums.iter().enumerate() {
+            self.out[(row + r) * self.columns + column..][..C].copy_from_slice(sums);
+        }
     }
 }
 
@@ -99,36 +103,47 @@ pub(crate) fn absolute(
     arch: Arch,
     m: &[f64],
     (x, y): (&[f64], &[f64]),
-    mut give: impl FnMut(usize, f64, f64),
+    give: impl FnMut(usize, f64, f64),
 ) {
-    if x.is_empty() {
-        return;
+    if !x.is_empty() {
+        arch.dispatch(Absolute { m, x, y, give });
     }
-    arch.dispatch(
-        #[inline(always)]
-        || {
-            for (row, entries) in m.chunks_exact(x.len()).enumerate() {
-                let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
-                let mut at = 0;
-                while let (Some(m), Some(x), Some(y)) = (
-                    entries[at..].first_chunk::<LANES>(),
-                    x[at..].first_chunk::<LANES>(),
-                    y[at..].first_chunk::<LANES>(),
-                ) {
-                    for lane in 0..LANES {
-                        first[lane] += m[lane].abs() * x[lane];
-                        second[lane] += m[lane].abs() * y[lane];
-                    }
-                    at += LANES;
+}
+
+struct Absolute<'a, F> {
+    m: &'a [f64],
+    x: &'a [f64],
+    y: &'a [f64],
+    give: F,
+}
+
+impl<F: FnMut(usize, f64, f64)> WithSimd for Absolute<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let (x, y) = (self.x, self.y);
+        for (row, entries) in self.m.chunks_exact(x.len()).enumerate() {
+            let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
+            let mut at = 0;
+            while let (Some(m), Some(x), Some(y)) = (
+                entries[at..].first_chunk::<LANES>(),
+                x[at..].first_chunk::<LANES>(),
+                y[at..].first_chunk::<LANES>(),
+            ) {
+                for lane in 0..LANES {
+                    first[lane] += m[lane].abs() * x[lane];
+                    second[lane] += m[lane].abs() * y[lane];
                 }
-                for lane in 0..entries.len() - at {
-                    first[lane] += entries[at + lane].abs() * x[at + lane];
-                    second[lane] += entries[at + lane].abs() * y[at + lane];
-                }
-                give(row, total(first), total(second));
+                at += LANES;
             }
-        },
-    );
+            for lane in 0..entries.len() - at {
+                first[lane] += entries[at + lane].abs() * x[at + lane];
+                second[lane] += entries[at + lane].abs() * y[at + lane];
+            }
+            (self.give)(row, total(&first), total(&second));
+        }
+    }
 }
 
 /// `sum |x|`.
@@ -144,7 +159,7 @@ pub(crate) fn size(x: &[f64]) -> f64 {
     for (sum, x) in sums.iter_mut().zip(rest) {
         *sum += x.abs();
     }
-    total(sums)
+    total(&sums)
 }
 
 /// What a pass backward needs to know of one hidden layer; a number a neuron each.
@@ -162,10 +177,41 @@ pub(crate) struct Lines<'a> {
     pub(crate) error: &'a [f64],
 }
 
+/// Puts multipliers in the place of the coefficients of all rows, and hands on what each row gains by biases, what it pays at its neurons,
+/// and what it may be wrong by.
+pub(crate) fn relax(
+    arch: Arch,
+    rows: &mut [f64],
+    lines: Lines<'_>,
+    give: impl FnMut(usize, [f64; 3]),
+) {
+    if !lines.below.is_empty() {
+        arch.dispatch(Relax { rows, lines, give });
+    }
+}
+
+struct Relax<'a, F> {
+    rows: &'a mut [f64],
+    lines: Lines<'a>,
+    give: F,
+}
+
+impl<F: FnMut(usize, [f64; 3])> WithSimd for Relax<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let width = self.lines.below.len();
+        for (row, c) in self.rows.chunks_exact_mut(width).enumerate() {
+            (self.give)(row, relax_row(c, self.lines));
+        }
+    }
+}
+
 /// Puts multipliers in the place of one row's coefficients and returns what the row gains by biases, what it pays at its neurons, and what
 /// it may be wrong by.
 #[inline(always)]
-pub(crate) fn relax(row: &mut [f64], lines: Lines<'_>) -> [f64; 3] {
+fn relax_row(row: &mut [f64], lines: Lines<'_>) -> [f64; 3] {
     let mut sums = [[0.0; LANES]; 3];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     let full = chunks.len() * LANES;
@@ -189,37 +235,50 @@ pub(crate) fn relax(row: &mut [f64], lines: Lines<'_>) -> [f64; 3] {
         else {
             break;
         };
+        let c = *chunk;
+        let (negative, rho) = (c.map(negative), multipliers(c, below, above));
+        *chunk = rho;
         for lane in 0..LANES {
-            let c = chunk[lane];
-            let negative = c < 0.0;
-            // Not a minimum: NaN must stay what it is.
-            let rho = c * if negative { above[lane] } else { below[lane] };
-            let paid = if negative { -c * cost[lane] } else { 0.0 };
-            chunk[lane] = rho;
-            sums[0][lane] += rho * bias[lane];
-            sums[1][lane] += paid;
-            sums[2][lane] += rho.abs() * error[lane];
+            sums[0][lane] += rho[lane] * bias[lane];
+        }
+        for lane in 0..LANES {
+            sums[1][lane] -= negative[lane] * cost[lane];
+        }
+        for lane in 0..LANES {
+            sums[2][lane] += rho[lane].abs() * error[lane];
         }
     }
     for (lane, c) in rest.iter_mut().enumerate() {
         let j = full + lane;
-        let negative = *c < 0.0;
-        let rho = *c
-            * if negative {
-                lines.above[j]
-            } else {
-                lines.below[j]
-            };
+        let negative = negative(*c);
+        let [rho] = multipliers([*c], &[lines.below[j]], &[lines.above[j]]);
         sums[0][lane] += rho * lines.bias[j];
-        sums[1][lane] += if negative { -*c * lines.cost[j] } else { 0.0 };
+        sums[1][lane] -= negative * lines.cost[j];
         sums[2][lane] += rho.abs() * lines.error[j];
         *c = rho;
     }
-    sums.map(total)
+    sums.each_ref().map(total)
 }
 
+/// The negative part, without a branch: `x` or 0, exactly. What is infinite becomes NaN, and NaN stays.
 #[inline(always)]
-fn total(sums: [f64; LANES]) -> f64 {
+fn negative(x: f64) -> f64 {
+    0.5 * (x - x.abs())
+}
+
+/// A coefficient times the slope that its sign asks for.
+#[inline(always)]
+fn multipliers<const N: usize>(c: [f64; N], below: &[f64; N], above: &[f64; N]) -> [f64; N] {
+    std::array::from_fn(|lane| {
+        let (c, size) = (c[lane], c[lane].abs());
+        // One of the two products is zero.
+        0.5 * (c + size) * below[lane] + 0.5 * (c - size) * above[lane]
+    })
+}
+
+/// Out of line: the compiler would otherwise lay out the loops that fill the sums for the sake of these few additions.
+#[inline(never)]
+fn total(sums: &[f64; LANES]) -> f64 {
     let [a, b, c, d, e, f, g, h] = sums;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
@@ -296,7 +355,8 @@ mod tests {
             };
             let c: Vec<f64> = (0..n).map(|j| 4.0 - f64::from(j)).collect();
             let mut row = c.clone();
-            let [gain, paid, wrong] = relax(&mut row, lines);
+            let mut found = [0.0; 3];
+            relax(Arch::new(), &mut row, lines, |_, sums| found = sums);
             let mut expected = [0.0; 3];
             for j in 0..n as usize {
                 let rho = c[j] * if c[j] < 0.0 { above[j] } else { below[j] };
@@ -305,9 +365,10 @@ mod tests {
                 expected[1] += (-c[j]).max(0.0) * cost[j];
                 expected[2] += rho.abs() * error[j];
             }
-            assert_eq!([gain, paid, wrong], expected);
+            assert_eq!(found, expected);
             row[0] = f64::NAN;
-            assert!(relax(&mut row, lines)[0].is_nan());
+            relax(Arch::new(), &mut row, lines, |_, sums| found = sums);
+            assert!(found[0].is_nan());
         }
     }
 }

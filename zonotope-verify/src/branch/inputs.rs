@@ -233,6 +233,7 @@ impl<'a> Judge<'a> {
         }
         let mut bound = distances[best];
         let mut weights = single(spaces.len(), best);
+        let mut row = spaces[best].coefficients.clone();
         let mut reach = slopes[best * sides..(best + 1) * sides].to_vec();
         if bound <= 0.0 && spaces.len() > 1 && bound.is_finite() {
             let centers: Vec<f64> = distances
@@ -246,21 +247,26 @@ impl<'a> Judge<'a> {
                 let value = self.boxes.bound(&space.coefficients, 1, workspace, slopes)[0];
                 let distance = per_weight(add_down(value, -space.bound), &found);
                 if distance > bound {
-                    (bound, weights) = (distance, found);
+                    (bound, weights, row) = (distance, found, space.coefficients);
                     reach.clear();
                     reach.extend(slopes.iter().zip(&radii).map(|(slope, r)| slope * r));
                 }
             }
         }
-        let point = if bound > 0.0 {
-            None
-        } else {
-            self.counterexample(part, &reach)?
-        };
+        let (mut place, mut point) = (None, None);
+        if bound <= 0.0 {
+            point = self.counterexample(part, &reach)?;
+            let mut scores = self.boxes.losses(&row, workspace);
+            let k = knob("Z_REACH", 0.1);
+            for (score, reach) in scores.iter_mut().zip(&reach) {
+                *score += k * reach.abs();
+            }
+            place = cut(part, &scores, &radii);
+        }
         Ok(Judged {
             bound,
             weights,
-            cut: cut(part, &reach, &radii),
+            cut: place,
             point,
         })
     }
@@ -299,15 +305,16 @@ fn middle(part: &InputBox) -> Vec<f64> {
         .collect()
 }
 
-/// The middle of the side along which the linear bound changes most; of equal ones the widest. `None` if there are no numbers between its ends.
-fn cut(part: &InputBox, reach: &[f64], radii: &[f64]) -> Option<(usize, f64)> {
-    let (input, _) = reach
-        .iter()
-        .map(|reach| reach.abs())
-        .zip(radii)
-        .enumerate()
-        .max_by(|(_, a), (_, b)| a.0.total_cmp(&b.0).then(a.1.total_cmp(b.1)))?;
-    let (l, u) = (part.lower()[input], part.upper()[input]);
-    let at = f64::midpoint(l, u);
-    (l < at && at < u).then_some((input, at))
+/// The middle of the side with the highest score; of equal ones the widest. `None` if no side has a number between its ends.
+fn cut(part: &InputBox, scores: &[f64], radii: &[f64]) -> Option<(usize, f64)> {
+    let places = scores.iter().zip(radii).enumerate();
+    places
+        .filter_map(|(side, (score, radius))| {
+            let (l, u) = (part.lower()[side], part.upper()[side]);
+            let at = f64::midpoint(l, u);
+            (l < at && at < u).then_some((side, at, score, radius))
+        })
+        .max_by(|a, b| a.2.total_cmp(b.2).then(a.3.total_cmp(b.3)))
+        .map(|(side, at, ..)| (side, at))
 }
+pub(crate) fn knob(name: &str, default: f64) -> f64 { std::env::var(name).ok().and_then(|x| x.parse().ok()).unwrap_or(default) }
