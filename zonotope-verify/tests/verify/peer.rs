@@ -80,12 +80,12 @@ fn answers_are_those_of_marabou() {
                 })
                 .init();
             let report = verifier.verify(&network, &spec, &Device::flex()).unwrap();
-            let answer = match report.verdict {
+            let answer = match &report.verdict {
                 Verdict::Verified { .. } => "unsat",
                 Verdict::Falsified { .. } => "sat",
                 Verdict::Unknown { .. } => "unknown",
             };
-            assert_eq!(answer, case.answer, "case {index}, {on:?}");
+            assert_eq!(answer, case.answer, "case {index}, {on:?}: {report}");
         }
     }
 }
