@@ -104,7 +104,7 @@
 //!
 //! | step | module |
 //! | --- | --- |
-//! | the network, from ONNX or layer by layer | [`network`], [`onnx`] |
+//! | the network, from ONNX, from the modules of a `burn` model, or layer by layer | [`network`], [`onnx`], [`builder`] |
 //! | what is to be proven, from VNN-LIB or built here | [`spec`], [`vnnlib`], [`objective`] |
 //! | bounds of the hidden layers | [`interval`], [`crown`] |
 //! | sets that hold the hidden layers | [`zonotope`] |
@@ -127,6 +127,7 @@
 
 pub mod attack;
 pub mod branch;
+pub mod builder;
 pub mod certificate;
 pub mod competition;
 pub mod crown;

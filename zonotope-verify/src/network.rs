@@ -181,7 +181,8 @@ impl Layer {
         }
     }
 
-    fn check(&self, name: &str) -> Result<()> {
+    /// That the layer makes sense by itself; `name` is for messages.
+    pub(crate) fn check(&self, name: &str) -> Result<()> {
         match self {
             Self::Affine(layer) => {
                 size(

@@ -37,6 +37,8 @@ use crate::error::{Error, Result};
 use crate::file;
 use crate::network::Network;
 
+pub(crate) use operators::normalization;
+
 /// Protocol buffers cannot be larger.
 const MAX_FILE: u64 = 1 << 31;
 

@@ -1002,8 +1002,8 @@ fn batch_normalization(call: &Call, chain: &mut Chain) -> Result<()> {
     Ok(())
 }
 
-/// Factor and summand of one channel. All numbers come from 32 bits, so nothing under- or overflows here.
-fn normalization(
+/// Factor and summand of one channel. All numbers but the epsilon come from 32 bits, so nothing under- or overflows here.
+pub(crate) fn normalization(
     scale: f64,
     bias: f64,
     mean: f64,

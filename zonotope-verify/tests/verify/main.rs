@@ -7,6 +7,7 @@ mod bounds;
 mod complete;
 mod conversions;
 mod limits;
+mod modules;
 mod oracle;
 mod peer;
 #[path = "../support/random.rs"]
