@@ -86,8 +86,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     pub(crate) fn within(seconds: Option<f64>, cancel: CancelToken) -> Result<Self> {
-        // Written so that NaN is no time.
-        if let Some(seconds) = seconds.filter(|seconds| !(*seconds >= 0.0)) {
+        if let Some(seconds) = seconds.filter(|seconds| seconds.is_nan() || *seconds < 0.0) {
             return Err(Error::InvalidConfig {
                 field: "timeout_seconds",
                 reason: format!("{seconds} is no span of time"),
