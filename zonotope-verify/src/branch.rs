@@ -10,15 +10,15 @@ mod inputs;
 mod together;
 
 use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::interval::Bounds;
 use crate::network::Network;
-use crate::report::Reason;
 
-pub(crate) use activations::{Root, branch_on_activations};
-pub(crate) use inputs::branch_on_inputs;
+pub(crate) use activations::{DecisionSearch, Root, branch_on_activations};
+pub(crate) use inputs::{InputSearch, branch_on_inputs};
 pub(crate) use together::combine;
 
 /// Settings of branch and bound.
@@ -106,23 +106,58 @@ impl Refinement {
 /// Multiplications that [`Refinement::Auto`] spends on a node.
 const AFFORDABLE: f64 = 1e9;
 
-/// What a search came to.
-#[derive(Debug)]
-pub(crate) struct Outcome<T> {
-    /// The proven lower bound of `a y - b`; for several half-spaces of the largest of them.
-    pub(crate) bound: f64,
-    /// Why nodes were left open, if any were.
-    pub(crate) stopped: Option<Reason>,
-    /// Nodes that were bounded.
-    pub(crate) nodes: usize,
-    /// The tree.
-    pub(crate) tree: Vec<T>,
-    /// An input that may be worth an attack.
-    pub(crate) suspect: Option<Vec<f64>>,
+/// A search between two rounds: all that a later run needs to go on.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Frontier<N, S> {
+    /// The tree so far; the root comes first.
+    pub(crate) tree: Vec<N>,
+    /// The nodes that are open.
+    pub(crate) open: BinaryHeap<Open<S>>,
+    /// Of every row the smallest bound of the nodes where it is proven.
+    pub(crate) finished: Vec<f64>,
+    /// Of every row the nodes that were bounded.
+    pub(crate) nodes: Vec<usize>,
+    /// Rounds so far.
+    pub(crate) rounds: usize,
+    /// Points that looked like counterexamples, and were none.
+    pub(crate) doubts: usize,
 }
 
+impl<N, S> Frontier<N, S> {
+    /// A tree of an open root, about so many rows, that nothing has been done for.
+    fn new(root: N, rows: usize) -> Self {
+        Self {
+            tree: vec![root],
+            open: BinaryHeap::new(),
+            finished: vec![f64::INFINITY; rows],
+            nodes: vec![0; rows],
+            rounds: 0,
+            doubts: 0,
+        }
+    }
+
+    /// Nodes that were bounded, for all rows together.
+    fn bounded(&self) -> usize {
+        self.nodes.iter().sum()
+    }
+
+    /// Whether it can be about so many rows, with open nodes like these.
+    fn holds(&self, rows: usize, open: impl Fn(&N, &S) -> bool) -> bool {
+        self.finished.len() == rows
+            && self.nodes.len() == rows
+            && self.open.iter().all(|entry| {
+                let node = self.tree.get(entry.node);
+                node.is_some_and(|node| open(node, &entry.state))
+            })
+    }
+}
+
+/// Keeps a search between two rounds.
+pub(crate) type Keep<'a, T> = dyn FnMut(&T) + 'a;
+
 /// An open node; the worst comes first.
-struct Open<T> {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Open<T> {
     bound: f64,
     node: usize,
     state: T,

@@ -316,6 +316,12 @@ impl Prepared<'_> {
                             at: format!("relaxation {relaxation}"),
                             reason: "it is missing".to_owned(),
                         })?;
+                if matches!(proof.hidden, HiddenProof::Given(_)) {
+                    return Err(Error::CertificateRejected {
+                        at: "bounds of the hidden layers".to_owned(),
+                        reason: "they were given, not proven".to_owned(),
+                    });
+                }
                 entry.insert(proof.prepare(self.network, input)?)
             }
         };
@@ -337,17 +343,11 @@ impl DecisionTree {
 
 impl RelaxationProof {
     /// The bounds and sets that all leaves rest on.
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         network: &Network,
         input: &InputBox,
     ) -> Result<(Vec<Bounds>, Vec<LayerSets>)> {
-        if matches!(self.hidden, HiddenProof::Given(_)) {
-            return Err(Error::CertificateRejected {
-                at: "bounds of the hidden layers".to_owned(),
-                reason: "they were given, not proven".to_owned(),
-            });
-        }
         let mut hidden = replay(network, input, &self.hidden)?;
         let zonotopes = zonotopes(network, input, &mut hidden, &Limits::default())?;
         if self.pairs.len() != hidden.len() {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::ascent::Schedule;
 use crate::ascent::{Ascent, DeviceGroup, DeviceLayer};
+use crate::certificate::RelaxationProof;
 use crate::certify::{DualValues, Multipliers, Target, dual_values};
 use crate::crown::{
     AlphaCrownConfig, HiddenProof, IntermediateBounds, Search, output_bounds, proven_bounds,
@@ -370,12 +371,41 @@ impl ZonoDual {
         let method = &self.config.intermediate;
         let (mut hidden, proof) = proven_bounds(network, input, method, device, &limits)?;
         let zonotopes = zonotopes(network, input, &mut hidden, &limits)?;
-        let (sets, tables) = self.sets(network, &hidden, zonotopes, &limits)?;
-        let layers: Vec<DeviceLayer> = hidden
+        let sets = self.sets(network, &hidden, zonotopes, &limits)?;
+        self.relaxed(network, input, device, limits, (hidden, sets), proof)
+    }
+
+    /// What [`relax`](Self::relax) came to once, from its proof.
+    pub(crate) fn restore<'a>(
+        &self,
+        network: &'a Network,
+        input: &'a InputBox,
+        device: &Device,
+        limits: Limits,
+        proof: &RelaxationProof,
+    ) -> Result<Relaxed<'a>> {
+        let prepared = proof.prepare(network, input)?;
+        let proof = proof.hidden.clone();
+        self.relaxed(network, input, device, limits, prepared, proof)
+    }
+
+    fn relaxed<'a>(
+        &self,
+        network: &'a Network,
+        input: &'a InputBox,
+        device: &Device,
+        limits: Limits,
+        (hidden, sets): (Vec<Bounds>, Vec<LayerSets>),
+        proof: HiddenProof,
+    ) -> Result<Relaxed<'a>> {
+        let layers = hidden
             .iter()
-            .zip(&tables)
-            .map(|(bounds, table)| DeviceLayer::new(bounds, table.as_ref(), &[], device))
-            .collect();
+            .zip(&sets)
+            .map(|(bounds, sets)| {
+                let table = self.table(bounds, sets)?;
+                Ok(DeviceLayer::new(bounds, table.as_ref(), &[], device))
+            })
+            .collect::<Result<_>>()?;
         Ok(Relaxed {
             network,
             input,
@@ -386,6 +416,15 @@ impl ZonoDual {
             search: Search::new(network, input, device),
             limits,
         })
+    }
+
+    /// The candidates of a layer's pairs.
+    fn table(&self, bounds: &Bounds, sets: &LayerSets) -> Result<Option<PairTable>> {
+        let Some(config) = &self.config.pairs else {
+            return Ok(None);
+        };
+        let cut = config.intersect.then_some((bounds.lower(), bounds.upper()));
+        PairTable::new(sets.zonotope.rows(), cut, &sets.pairs, config.outline).map(Some)
     }
 
     /// Start, ascent and proof for the rows of a target; `clock` says when the work began.
@@ -658,37 +697,24 @@ impl ZonoDual {
         hidden: &[Bounds],
         zonotopes: Vec<Arc<Zonotope>>,
         limits: &Limits,
-    ) -> Result<(Vec<LayerSets>, Vec<Option<PairTable>>)> {
+    ) -> Result<Vec<LayerSets>> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed);
         let mut sets = Vec::with_capacity(hidden.len());
-        let mut tables = Vec::with_capacity(hidden.len());
         for (layer, (bounds, zonotope)) in hidden.iter().zip(zonotopes).enumerate() {
             let stopped = limits.reached().is_some();
-            let Some(config) = self.config.pairs.as_ref().filter(|_| !stopped) else {
-                sets.push(LayerSets::new(zonotope, bounds, Vec::new())?);
-                tables.push(None);
-                continue;
+            let pairs = match self.config.pairs.as_ref().filter(|_| !stopped) {
+                None => Vec::new(),
+                Some(config) => {
+                    let chosen = config.over.select(bounds.lower(), bounds.upper());
+                    let shape = network.hidden_shape(layer);
+                    let rule = config.rule;
+                    rule.pairs(zonotope.rows(), &chosen, shape, &mut rng)?
+                        .pairs()
+                }
             };
-            let chosen = config.over.select(bounds.lower(), bounds.upper());
-            let pairs = config
-                .rule
-                .pairs(
-                    zonotope.rows(),
-                    &chosen,
-                    network.hidden_shape(layer),
-                    &mut rng,
-                )?
-                .pairs();
-            let cut = config.intersect.then_some((bounds.lower(), bounds.upper()));
-            tables.push(Some(PairTable::new(
-                zonotope.rows(),
-                cut,
-                &pairs,
-                config.outline,
-            )?));
             sets.push(LayerSets::new(zonotope, bounds, pairs)?);
         }
-        Ok((sets, tables))
+        Ok(sets)
     }
 
     fn ascend(

@@ -127,6 +127,22 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A file is no checkpoint of a search, or a damaged one.
+    #[error("{}: not a readable checkpoint: {reason}", path.display())]
+    CheckpointFormat {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint belongs to another search.
+    #[error("{}: the checkpoint was made with another {what}", path.display())]
+    CheckpointMismatch {
+        /// The file.
+        path: PathBuf,
+        /// `network`, `specification` or `settings`.
+        what: &'static str,
+    },
     /// The device failed.
     #[error("device: {reason}")]
     Device {

@@ -56,6 +56,32 @@
 //! # }
 //! ```
 //!
+//! # Searches that take long
+//!
+//! A search with a checkpoint can be stopped, by its limits, a [`CancelToken`] or a power failure, and goes on from there:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use burn::tensor::Device;
+//! use zonotope_verify::{Network, Spec, VerifierConfig};
+//!
+//! # fn main() -> zonotope_verify::Result<()> {
+//! # #[cfg(feature = "flex")] {
+//! # let network = Network::from_onnx("mnist-net_256x2.onnx")?;
+//! # let spec = Spec::from_vnnlib("prop_0_0.03.vnnlib.gz")?;
+//! let config = VerifierConfig::new().with_timeout_seconds(3600.0);
+//! let verifier = config.init().with_checkpoint("search.state", 60.0);
+//! let (report, certificate) = if Path::new("search.state").exists() {
+//!     verifier.resume(&network, &spec, &Device::flex())?
+//! } else {
+//!     verifier.prove(&network, &spec, &Device::flex())?
+//! };
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Bounds by any method
 //!
 //! ```
@@ -153,6 +179,7 @@ mod affine;
 mod ascent;
 mod boxes;
 mod certify;
+mod checkpoint;
 mod combination;
 mod decided;
 mod device;

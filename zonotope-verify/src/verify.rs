@@ -1,24 +1,29 @@
 //! The whole verifier: attack, bound, branch, and keep the proof.
 
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::attack::{Attack, AttackConfig, attack_within};
+use crate::attack::{Attack, AttackConfig, attack, attack_within};
 use crate::branch::{
-    BranchConfig, BranchOn, Root, branch_on_activations, branch_on_inputs, combine,
+    BranchConfig, BranchOn, DecisionSearch, InputSearch, Root, branch_on_activations,
+    branch_on_inputs, combine,
 };
 use crate::certificate::{CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof};
 use crate::certify::Target;
+use crate::checkpoint::{
+    self, BoxSearch, Current, Keeper, Key, OpenCase, Place, Progress, Settled,
+};
 use crate::combination::{per_weight, single};
-use crate::dual::{Grouped, Relaxed, ZonoDual, ZonoDualConfig};
+use crate::dual::{Grouped, Relaxed, ZonoDualConfig};
 use crate::error::{Error, Result};
 use crate::limits::{CancelToken, Limits};
 use crate::network::Network;
 use crate::report::{CaseReport, Reason, Report, Verdict};
 use crate::rounding::add_down;
-use crate::spec::{InputBox, Spec, UnsafeCase};
+use crate::spec::{Spec, UnsafeCase};
 
 /// Settings of the verifier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,6 +80,7 @@ impl VerifierConfig {
         Verifier {
             config: self,
             cancel: CancelToken::new(),
+            checkpoint: None,
         }
     }
 }
@@ -84,6 +90,8 @@ impl VerifierConfig {
 pub struct Verifier {
     config: VerifierConfig,
     cancel: CancelToken,
+    /// The file, and the seconds from one checkpoint to the next.
+    checkpoint: Option<(PathBuf, f64)>,
 }
 
 impl Verifier {
@@ -94,11 +102,24 @@ impl Verifier {
         self
     }
 
+    /// Writes what the search has reached to a file, from which [`resume`](Self::resume) goes on: every so many seconds, and when a
+    /// limit of time or nodes, or the token, ends the search. The file is replaced as a whole, and removed when the specification is
+    /// proven or refuted.
+    ///
+    /// It holds the trees of branch and bound with the multipliers of their leaves and the bounds of their open nodes, about as much as
+    /// the search has in memory.
+    #[must_use]
+    pub fn with_checkpoint(mut self, path: impl Into<PathBuf>, every_seconds: f64) -> Self {
+        self.checkpoint = Some((path.into(), every_seconds));
+        self
+    }
+
     /// Proves or refutes a specification, or says how far it came.
     ///
     /// # Errors
     ///
-    /// [`Error::ShapeMismatch`] if the specification does not fit the network, [`Error::InvalidConfig`] for settings without a meaning.
+    /// [`Error::ShapeMismatch`] if the specification does not fit the network, [`Error::InvalidConfig`] for settings without a meaning,
+    /// [`Error::Io`] if a checkpoint cannot be written.
     pub fn verify(&self, network: &Network, spec: &Spec, device: &Device) -> Result<Report> {
         self.prove(network, spec, device).map(|(report, _)| report)
     }
@@ -114,163 +135,299 @@ impl Verifier {
         spec: &Spec,
         device: &Device,
     ) -> Result<(Report, Certificate)> {
-        let started = Instant::now();
-        let config = &self.config;
+        let limits = Limits::within(self.config.timeout_seconds, self.cancel.clone())?;
+        let run = Run::new(&self.config, network, spec, device, &limits)?;
+        let place = self.place(network, spec)?;
+        let mut keeper = Keeper::new(place.as_ref(), &limits);
+        let progress = Progress::default();
+        // A file that cannot be written is found out now, and not when there is something to lose.
+        keeper.write(&progress)?;
+        run.finish(progress, keeper)
+    }
+
+    /// Goes on with a search from its checkpoint, under the limits of this verifier: nodes count from the start of the search, time
+    /// from this call. The answer is the same as if the search had never been stopped.
+    ///
+    /// A stage that a limit cut short, such as the bounds of the hidden layers, is done again from its start.
+    ///
+    /// # Errors
+    ///
+    /// As [`verify`](Self::verify); [`Error::InvalidConfig`] without [`with_checkpoint`](Self::with_checkpoint), [`Error::Io`] if the
+    /// file cannot be read, [`Error::CheckpointFormat`] if it is damaged, and [`Error::CheckpointMismatch`] if it was made with another
+    /// network, specification or other settings than limits.
+    pub fn resume(
+        &self,
+        network: &Network,
+        spec: &Spec,
+        device: &Device,
+    ) -> Result<(Report, Certificate)> {
+        let limits = Limits::within(self.config.timeout_seconds, self.cancel.clone())?;
+        let run = Run::new(&self.config, network, spec, device, &limits)?;
+        let place = self.place(network, spec)?;
+        let Some(place) = &place else {
+            return Err(Error::InvalidConfig {
+                field: "checkpoint",
+                reason: "there is no file to go on from".to_owned(),
+            });
+        };
+        let progress = checkpoint::read(place, network, &run.cases)?;
+        run.finish(progress, Keeper::new(Some(place), &limits))
+    }
+
+    /// Where checkpoints of this search go.
+    fn place(&self, network: &Network, spec: &Spec) -> Result<Option<Place>> {
+        let Some((path, every)) = &self.checkpoint else {
+            return Ok(None);
+        };
+        let every = Duration::try_from_secs_f64(*every).map_err(|error| Error::InvalidConfig {
+            field: "every_seconds",
+            reason: error.to_string(),
+        })?;
+        Ok(Some(Place {
+            path: path.clone(),
+            every,
+            key: Key::new(network, spec, &self.config),
+        }))
+    }
+}
+
+/// One run of the verifier.
+struct Run<'a> {
+    config: &'a VerifierConfig,
+    network: &'a Network,
+    spec: &'a Spec,
+    device: &'a Device,
+    limits: &'a Limits,
+    started: Instant,
+    /// The cases with the slack that the settings demand.
+    cases: Vec<UnsafeCase>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        config: &'a VerifierConfig,
+        network: &'a Network,
+        spec: &'a Spec,
+        device: &'a Device,
+        limits: &'a Limits,
+    ) -> Result<Self> {
         if !(config.inference_slack.is_finite() && config.inference_slack >= 0.0) {
             return Err(Error::InvalidConfig {
                 field: "inference_slack",
                 reason: format!("{} is no distance", config.inference_slack),
             });
         }
-        let limits = Limits::within(config.timeout_seconds, self.cancel.clone())?;
-        let mut cases: Vec<UnsafeCase> = spec.cases.clone();
-        let mut certificate = Certificate::default();
-        // A violation ends the search, so all cases are attacked first.
-        let mut attacks = Vec::with_capacity(cases.len());
-        for case in &cases {
-            let found = attack_within(network, case, &config.attack, &[], device, &limits)?;
-            if found.violates {
-                return Ok((falsified(found, started), certificate));
-            }
-            attacks.push(found);
-        }
+        spec.check_sizes(network.inputs(), network.outputs())?;
+        let mut cases = spec.cases.clone();
         for space in cases.iter_mut().flat_map(|case| &mut case.outputs) {
             space.bound += config.inference_slack;
         }
-        let on_inputs = match config.branch.on {
+        Ok(Self {
+            config,
+            network,
+            spec,
+            device,
+            limits,
+            started: Instant::now(),
+            cases,
+        })
+    }
+
+    /// Goes on from what has been reached, and says what it came to.
+    fn finish(
+        &self,
+        mut progress: Progress,
+        mut keeper: Keeper<'_>,
+    ) -> Result<(Report, Certificate)> {
+        if let Some(found) = self.search(&mut progress, &mut keeper)? {
+            keeper.remove()?;
+            return Ok((self.falsified(found), progress.certificate));
+        }
+        let proven = |case| progress.settled.get(&case).is_some_and(|case| case.proven);
+        if (0..self.cases.len()).all(proven) {
+            keeper.remove()?;
+        } else {
+            keeper.write(&progress)?;
+        }
+        Ok(self.conclude(progress))
+    }
+
+    /// Works through all cases; a counterexample ends it.
+    fn search(&self, progress: &mut Progress, keeper: &mut Keeper<'_>) -> Result<Option<Attack>> {
+        // A violation ends the search, so all cases are attacked first.
+        for case in self.spec.cases.iter().skip(progress.attacks.len()) {
+            let attack = &self.config.attack;
+            let found = attack_within(self.network, case, attack, &[], self.device, self.limits)?;
+            if found.violates {
+                return Ok(Some(found));
+            }
+            keeper.seal(progress)?;
+            progress.attacks.push(found);
+        }
+        let on_inputs = match self.config.branch.on {
             BranchOn::Inputs => true,
-            BranchOn::Auto => network.inputs() <= 20,
+            BranchOn::Auto => self.network.inputs() <= 20,
             BranchOn::Activations | BranchOn::Nothing => false,
         };
-        let mut reports: Vec<Option<CaseReport>> = vec![None; cases.len()];
-        if on_inputs {
-            for (index, case) in cases.iter().enumerate() {
-                let mut violation = None;
-                let mut confirm = |point: &[f64]| {
-                    let suggestions = [point.to_vec()];
-                    let stated = &spec.cases[index];
-                    let found = attack_within(
-                        network,
-                        stated,
-                        &config.attack,
-                        &suggestions,
-                        device,
-                        &limits,
-                    )?;
-                    let violates = found.violates;
-                    violation = Some(found).filter(|_| violates);
-                    Ok(violates)
-                };
-                let outcome =
-                    branch_on_inputs(network, case, &config.branch, &limits, &mut confirm)?;
-                if let Some(found) = violation {
-                    return Ok((falsified(found, started), certificate));
-                }
-                let proven = outcome.stopped.is_none() && outcome.bound > 0.0;
-                if proven {
-                    certificate
-                        .cases
-                        .insert(index, CaseProof::Inputs(outcome.tree));
-                }
-                reports[index] = Some(CaseReport {
-                    verdict: verdict(outcome.bound, outcome.stopped, proven, &attacks[index]),
-                    root_bound: outcome.bound,
-                    nodes: outcome.nodes,
-                });
+        let mut rest: Vec<usize> = (0..self.cases.len()).collect();
+        while let Some(&first) = rest.first() {
+            // Cases over one box are bounded together.
+            let (same, others): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|&index| {
+                index == first || (!on_inputs && self.cases[index].input == self.cases[first].input)
+            });
+            rest = others;
+            if same.iter().all(|case| progress.settled.contains_key(case)) {
+                continue;
             }
-        } else {
-            let mut rest: Vec<usize> = (0..cases.len()).collect();
-            while let Some(&first) = rest.first() {
-                let input = &cases[first].input;
-                let (same, others): (Vec<usize>, Vec<usize>) = rest
-                    .iter()
-                    .partition(|&&index| cases[index].input == *input);
-                rest = others;
-                let found = self.over_one_box(
-                    network,
-                    input,
-                    &spec.cases,
-                    &cases,
-                    &same,
-                    &attacks,
-                    &limits,
-                    device,
-                    &mut reports,
-                    &mut certificate,
-                )?;
-                if let Some(found) = found {
-                    return Ok((falsified(found, started), certificate));
-                }
+            let found = if on_inputs {
+                self.on_inputs(first, progress, keeper)?
+            } else {
+                self.over_one_box(&same, progress, keeper)?
+            };
+            if found.is_some() {
+                return Ok(found);
             }
+            keeper.seal(progress)?;
         }
-        let reports: Vec<CaseReport> = reports.into_iter().flatten().collect();
-        let bound = reports
-            .iter()
-            .map(|case| case.verdict.bound())
-            .fold(f64::INFINITY, f64::min);
-        let open = reports.iter().find_map(|case| match &case.verdict {
-            Verdict::Unknown { reason, .. } => Some(*reason),
-            _ => None,
-        });
-        let upper = attacks
-            .iter()
-            .map(|found| found.value)
-            .fold(f64::INFINITY, f64::min);
-        let verdict = match open {
-            None => Verdict::Verified { bound },
-            Some(reason) => Verdict::Unknown {
-                bound,
-                upper,
-                reason,
+        Ok(None)
+    }
+
+    /// An attack from a point that came up in a search. It is short, and no limit ends it: the search would go on otherwise afterwards.
+    fn attack_from(
+        &self,
+        case: usize,
+        point: Vec<f64>,
+        config: &AttackConfig,
+    ) -> Result<Option<Attack>> {
+        let case = &self.spec.cases[case];
+        let found = attack(self.network, case, config, &[point], self.device)?;
+        Ok(found.violates.then_some(found))
+    }
+
+    /// Branches on the inputs of a case.
+    fn on_inputs(
+        &self,
+        index: usize,
+        progress: &mut Progress,
+        keeper: &mut Keeper<'_>,
+    ) -> Result<Option<Attack>> {
+        let start = progress.inputs.remove(&index);
+        let mut found = None;
+        let (search, stopped) = branch_on_inputs(
+            self.network,
+            &self.cases[index],
+            &self.config.branch,
+            self.limits,
+            &mut |point| {
+                found = self.attack_from(index, point, &self.config.attack)?;
+                Ok(found.is_some())
             },
-        };
-        Ok((
-            Report {
-                verdict,
-                cases: reports,
-                seconds: started.elapsed().as_secs_f64(),
-            },
-            certificate,
-        ))
+            start,
+            &mut |search: &InputSearch| keeper.tick(progress, Current::Inputs(index, search)),
+        )?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        match stopped {
+            Some(reason) if may_go_on(reason) => {
+                progress.reasons.insert(index, reason);
+                progress.inputs.insert(index, search);
+            }
+            stopped => progress.close_inputs(index, search, stopped),
+        }
+        Ok(None)
     }
 
     /// Bounds the half-spaces of all cases over one box together, then branches where that was not enough.
-    #[allow(clippy::too_many_arguments)]
     fn over_one_box(
         &self,
-        network: &Network,
-        input: &InputBox,
-        original: &[UnsafeCase],
-        cases: &[UnsafeCase],
         same: &[usize],
-        attacks: &[Attack],
-        limits: &Limits,
-        device: &Device,
-        reports: &mut [Option<CaseReport>],
-        certificate: &mut Certificate,
+        progress: &mut Progress,
+        keeper: &mut Keeper<'_>,
     ) -> Result<Option<Attack>> {
-        let clock = Instant::now();
-        let mut bound = self.config.bound.clone();
-        let relaxed: Relaxed<'_> =
-            bound
-                .clone()
-                .init()
-                .relax(network, input, device, limits.clone())?;
+        let first = same[0];
+        let (relaxed, start) = match progress.boxes.get_mut(&first) {
+            None => (self.root(same, progress, keeper)?, None),
+            Some(open) => {
+                let proof = &progress.certificate.relaxations[open.relaxation];
+                let method = self.config.bound.clone().init();
+                let input = &self.cases[first].input;
+                let limits = self.limits.clone();
+                let relaxed = method.restore(self.network, input, self.device, limits, proof)?;
+                (relaxed, open.search.take())
+            }
+        };
+        let Some(open) = progress.boxes.get(&first) else {
+            return Ok(None);
+        };
         let mut branch = self.config.branch.clone();
-        let refined = branch.refine.chosen(network, &relaxed.hidden);
         if branch.on == BranchOn::Nothing {
             branch.nodes = 1;
-        } else if refined {
+        }
+        let short = AttackConfig {
+            restarts: 0,
+            ..self.config.attack.clone()
+        };
+        let refute = |row: usize, point| self.attack_from(open.rows[row].case, point, &short);
+        let searched = branch_on_activations(
+            &relaxed,
+            &open.roots,
+            open.refined,
+            &branch,
+            self.limits,
+            &refute,
+            start,
+            &mut |search: &DecisionSearch| keeper.tick(progress, Current::Decisions(first, search)),
+            self.device,
+        )?;
+        if searched.found.is_some() {
+            return Ok(searched.found);
+        }
+        let stopped = match searched.stopped {
+            Some(Reason::Nodes) if branch.on == BranchOn::Nothing => Some(Reason::NoBranching),
+            other => other,
+        };
+        match stopped {
+            Some(reason) if may_go_on(reason) => {
+                progress.reasons.insert(first, reason);
+                if let Some(open) = progress.boxes.get_mut(&first) {
+                    open.search = Some(searched.search);
+                }
+            }
+            stopped => {
+                if let Some(open) = progress.boxes.remove(&first) {
+                    progress.close_box(open, searched.search, stopped);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bounds the half-spaces of all cases over one box; those that are left to branch on become an open box.
+    fn root(
+        &self,
+        same: &[usize],
+        progress: &mut Progress,
+        keeper: &mut Keeper<'_>,
+    ) -> Result<Relaxed<'_>> {
+        let clock = Instant::now();
+        let (network, cases) = (self.network, &self.cases);
+        let input = &cases[same[0]].input;
+        let mut bound = self.config.bound.clone();
+        let limits = self.limits.clone();
+        let relaxed = (bound.clone().init()).relax(network, input, self.device, limits)?;
+        let branch = &self.config.branch;
+        let refined = branch.refine.chosen(network, &relaxed.hidden);
+        if branch.on != BranchOn::Nothing && refined {
             // Decisions that tighten the layers behind them prove more in the time that groups take.
             bound.groups = None;
         }
-        let method: ZonoDual = bound.init();
         let rows: Vec<(usize, usize)> = same
             .iter()
             .flat_map(|&case| (0..cases[case].outputs.len()).map(move |space| (case, space)))
             .collect();
         if rows.is_empty() {
-            return Ok(None);
+            return Ok(relaxed);
         }
         let coefficients: Vec<f64> = rows
             .iter()
@@ -281,15 +438,17 @@ impl Verifier {
             rows: rows.len(),
             coefficients,
         };
+        let method = bound.init();
         let found = method.bound(&relaxed, &target, clock)?;
-        let relaxation = certificate.relaxations.len();
-        certificate.relaxations.push(RelaxationProof {
-            hidden: relaxed.proof.clone(),
-            pairs: relaxed.sets.iter().map(|sets| sets.pairs.clone()).collect(),
-        });
-        // The rows that are left to branch on: case, combination of its half-spaces, and the root's bound.
-        let mut left: Vec<(usize, Vec<u16>, f64)> = Vec::new();
-        let mut roots = Vec::new();
+        let relaxation = progress.certificate.relaxations.len();
+        let mut proven = Vec::new();
+        let mut open = BoxSearch {
+            relaxation,
+            refined,
+            rows: Vec::new(),
+            roots: Vec::new(),
+            search: None,
+        };
         for &case in same {
             // The half-space that is closest to being impossible.
             let best = rows
@@ -347,16 +506,16 @@ impl Verifier {
                 .as_ref()
                 .filter(|grouped| grouped.values[row] > half_space.bound)
             {
-                let bound = per_weight(add_down(grouped.values[row], -half_space.bound), &weights);
-                certificate.cases.insert(
-                    case,
-                    grouped_proof(grouped, row, count, relaxation, weights),
-                );
-                reports[case] = Some(CaseReport {
-                    verdict: Verdict::Verified { bound },
+                let distance = add_down(grouped.values[row], -half_space.bound);
+                let settled = Settled {
+                    bound: per_weight(distance, &weights),
                     root_bound,
                     nodes: 1,
-                });
+                    proven: true,
+                    stopped: None,
+                };
+                let proof = grouped_proof(grouped, row, count, relaxation, weights);
+                proven.push((case, settled, proof));
                 continue;
             }
             let multipliers: Vec<Vec<f32>> = found
@@ -381,62 +540,152 @@ impl Verifier {
                 &relaxed.sets,
                 &wide,
             )?;
-            left.push((case, weights, root_bound));
-            roots.push(Root {
+            open.rows.push(OpenCase {
+                case,
+                weights,
+                root_bound,
+            });
+            open.roots.push(Root {
                 space: half_space.clone(),
                 value,
                 multipliers,
             });
         }
-        let refute = |row: usize, point: Vec<f64>| {
-            let config = AttackConfig {
-                restarts: 0,
-                ..self.config.attack.clone()
-            };
-            let case = &original[left[row].0];
-            attack_within(network, case, &config, &[point], device, limits)
-        };
-        let searched =
-            branch_on_activations(&relaxed, &roots, refined, &branch, limits, &refute, device)?;
-        if let Some(found) = searched.found {
-            return Ok(Some(found));
+        // From here on it is certain that nothing was cut short, or that the last checkpoint is written.
+        keeper.seal(progress)?;
+        progress.certificate.relaxations.push(RelaxationProof {
+            hidden: relaxed.proof.clone(),
+            pairs: relaxed.sets.iter().map(|sets| sets.pairs.clone()).collect(),
+        });
+        for (case, settled, proof) in proven {
+            progress.settled.insert(case, settled);
+            progress.certificate.cases.insert(case, proof);
         }
-        let stopped = match searched.stopped {
-            Some(Reason::Nodes) if self.config.branch.on == BranchOn::Nothing => {
-                Some(Reason::NoBranching)
+        if !open.rows.is_empty() {
+            progress.boxes.insert(same[0], open);
+        }
+        Ok(relaxed)
+    }
+
+    /// The answer, with what open searches have proven.
+    fn conclude(&self, mut progress: Progress) -> (Report, Certificate) {
+        for (first, mut open) in std::mem::take(&mut progress.boxes) {
+            if let Some(search) = open.search.take() {
+                let stopped = progress.reasons.get(&first).copied();
+                progress.close_box(open, search, stopped);
             }
-            other => other,
+        }
+        for (case, search) in std::mem::take(&mut progress.inputs) {
+            let stopped = progress.reasons.get(&case).copied();
+            progress.close_inputs(case, search, stopped);
+        }
+        let cases: Vec<CaseReport> = progress
+            .settled
+            .iter()
+            .map(|(&case, settled)| CaseReport {
+                verdict: verdict(settled, &progress.attacks[case]),
+                root_bound: settled.root_bound,
+                nodes: settled.nodes,
+            })
+            .collect();
+        let bound = cases
+            .iter()
+            .map(|case| case.verdict.bound())
+            .fold(f64::INFINITY, f64::min);
+        let open = cases.iter().find_map(|case| match &case.verdict {
+            Verdict::Unknown { reason, .. } => Some(*reason),
+            _ => None,
+        });
+        let upper = progress
+            .attacks
+            .iter()
+            .map(|found| found.value)
+            .fold(f64::INFINITY, f64::min);
+        let verdict = match open {
+            None => Verdict::Verified { bound },
+            Some(reason) => Verdict::Unknown {
+                bound,
+                upper,
+                reason,
+            },
         };
-        let tree = certificate.trees.len();
-        for (row, (case, weights, root_bound)) in left.iter().enumerate() {
-            let (case, root_bound) = (*case, *root_bound);
-            let bound = per_weight(searched.bounds[row], weights);
-            let nodes = searched.nodes[row];
-            // `value - bound` may round down to nothing.
-            let proven = searched.proven[row] && bound > 0.0;
-            if proven {
-                certificate
-                    .cases
-                    .insert(case, CaseProof::Activations { tree });
-            }
-            reports[case] = Some(CaseReport {
-                verdict: verdict(bound, stopped, proven, &attacks[case]),
-                root_bound,
+        let report = Report {
+            verdict,
+            cases,
+            seconds: self.started.elapsed().as_secs_f64(),
+        };
+        (report, progress.certificate)
+    }
+
+    fn falsified(&self, found: Attack) -> Report {
+        let verdict = Verdict::Falsified {
+            input: found.input,
+            output: found.output,
+        };
+        let case = CaseReport {
+            verdict: verdict.clone(),
+            root_bound: f64::NEG_INFINITY,
+            nodes: 0,
+        };
+        Report {
+            verdict,
+            cases: vec![case],
+            seconds: self.started.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// Whether a later run can do more for a search that ended so.
+fn may_go_on(reason: Reason) -> bool {
+    matches!(reason, Reason::Timeout | Reason::Cancelled | Reason::Nodes)
+}
+
+impl Progress {
+    /// Notes what a search on inputs has proven.
+    fn close_inputs(&mut self, case: usize, search: InputSearch, stopped: Option<Reason>) {
+        let bound = search.bound();
+        let settled = Settled {
+            bound,
+            root_bound: bound,
+            nodes: search.nodes[0],
+            proven: stopped.is_none() && bound > 0.0,
+            stopped,
+        };
+        if settled.proven {
+            let proof = CaseProof::Inputs(search.tree);
+            self.certificate.cases.insert(case, proof);
+        }
+        self.settled.insert(case, settled);
+    }
+
+    /// Notes what a search on activations has proven.
+    fn close_box(&mut self, open: BoxSearch, search: DecisionSearch, stopped: Option<Reason>) {
+        let tree = self.certificate.trees.len();
+        let bounds = search.bounds(&open.roots).into_iter().zip(&search.nodes);
+        for (row, ((bound, proven), &nodes)) in open.rows.iter().zip(bounds) {
+            let bound = per_weight(bound, &row.weights);
+            let settled = Settled {
+                bound,
+                root_bound: row.root_bound,
                 nodes,
-            });
+                // `value - bound` may round down to nothing.
+                proven: proven && bound > 0.0,
+                stopped,
+            };
+            if settled.proven {
+                let proof = CaseProof::Activations { tree };
+                self.certificate.cases.insert(row.case, proof);
+            }
+            self.settled.insert(row.case, settled);
         }
-        if !left.is_empty() {
-            certificate.trees.push(DecisionTree {
-                relaxation,
-                refined,
-                rows: left
-                    .into_iter()
-                    .map(|(case, weights, _)| (case, weights))
-                    .collect(),
-                nodes: searched.tree,
-            });
-        }
-        Ok(None)
+        self.certificate.trees.push(DecisionTree {
+            relaxation: open.relaxation,
+            refined: open.refined,
+            rows: (open.rows.into_iter())
+                .map(|row| (row.case, row.weights))
+                .collect(),
+            nodes: search.tree,
+        });
     }
 }
 
@@ -473,31 +722,15 @@ fn grouped_proof(
     }
 }
 
-fn verdict(bound: f64, stopped: Option<Reason>, proven: bool, attack: &Attack) -> Verdict {
-    if proven {
+fn verdict(settled: &Settled, attack: &Attack) -> Verdict {
+    let bound = settled.bound;
+    if settled.proven {
         Verdict::Verified { bound }
     } else {
         Verdict::Unknown {
             bound,
             upper: attack.value,
-            reason: stopped.unwrap_or(Reason::Exhausted),
+            reason: settled.stopped.unwrap_or(Reason::Exhausted),
         }
-    }
-}
-
-fn falsified(found: Attack, started: Instant) -> Report {
-    let verdict = Verdict::Falsified {
-        input: found.input,
-        output: found.output,
-    };
-    let case = CaseReport {
-        verdict: verdict.clone(),
-        root_bound: f64::NEG_INFINITY,
-        nodes: 0,
-    };
-    Report {
-        verdict,
-        cases: vec![case],
-        seconds: started.elapsed().as_secs_f64(),
     }
 }

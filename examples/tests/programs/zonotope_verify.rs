@@ -330,6 +330,34 @@ fn a_true_statement_is_proven_and_the_proof_checked() {
 }
 
 #[test]
+fn a_search_that_ran_out_of_time_goes_on_from_its_checkpoint() {
+    let scratch = Scratch::new();
+    scratch.absolute_value();
+    let line = "verify abs.onnx holds.vnnlib --checkpoint search.state";
+    let stopped = scratch.object(&format!("{line} --timeout 0.000001"));
+    assert_eq!(stopped["verdict"], "unknown");
+    assert_eq!(stopped["reason"], "timeout");
+    assert_eq!(stopped["checkpoint"], "search.state");
+    let decided = scratch.object(line);
+    assert_eq!(decided["verdict"], "verified");
+    assert_eq!(decided["resumed"], true);
+    assert!(decided["checkpoint"].is_null() && !scratch.path("search.state").exists());
+
+    // A checkpoint of another search, or no checkpoint at all, is refused.
+    scratch.object(&format!("{line} --timeout 0.000001"));
+    scratch.refuses(
+        "verify abs.onnx fails.vnnlib --checkpoint search.state",
+        1,
+        &["search.state", "another specification"],
+    );
+    scratch.refuses(
+        "verify abs.onnx holds.vnnlib --checkpoint abs.onnx",
+        1,
+        &["abs.onnx", "not a readable checkpoint"],
+    );
+}
+
+#[test]
 fn a_false_statement_has_a_counterexample() {
     let scratch = Scratch::new();
     scratch.absolute_value();

@@ -3,14 +3,14 @@
 //! The rows share the tree: a node bounds every row that is still open there, and a row that is proven leaves the subtree. A decision in front of the last
 //! hidden layer tightens all layers behind it, so their bounds are computed again, which proves far more than the decision alone.
 
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Device;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{BranchConfig, Open};
+use super::{BranchConfig, Frontier, Keep, Open};
 use crate::ascent::{Ascent, DeviceLayer, RowBox, Split};
 use crate::attack::Attack;
 use crate::certificate::{ActivationNode, Decision, RowProof, node_bound, refine, wide};
@@ -27,30 +27,74 @@ use crate::sets::LayerSets;
 use crate::spec::{HalfSpace, InputBox};
 
 /// A row at the root: what is to be impossible, its proven value, and the multipliers that prove it.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Root {
     pub(crate) space: HalfSpace,
     pub(crate) value: f64,
     pub(crate) multipliers: Vec<Vec<f32>>,
 }
 
+impl Root {
+    /// Whether it can be about a network with hidden layers of these widths.
+    pub(crate) fn fits(&self, network: &Network, hidden: &[usize]) -> bool {
+        self.space.coefficients.len() == network.outputs() && fits(&self.multipliers, hidden)
+    }
+}
+
+/// Whether there is a multiplier for every neuron of hidden layers of these widths.
+fn fits(multipliers: &[Vec<f32>], hidden: &[usize]) -> bool {
+    multipliers.iter().map(Vec::len).eq(hidden.iter().copied())
+}
+
 /// What a search came to.
 pub(crate) struct Searched {
-    /// Of every row the proven lower bound of `a y - b`.
-    pub(crate) bounds: Vec<f64>,
-    /// Of every row whether it is proven.
-    pub(crate) proven: Vec<bool>,
+    /// Where it ended.
+    pub(crate) search: DecisionSearch,
     /// Why nodes were left open, if any were.
     pub(crate) stopped: Option<Reason>,
-    /// Of every row the nodes that were bounded.
-    pub(crate) nodes: Vec<usize>,
-    /// The tree.
-    pub(crate) tree: Vec<ActivationNode>,
     /// A counterexample that came up on the way.
     pub(crate) found: Option<Attack>,
 }
 
-/// Attacks the case of a row from an input that looks good.
-pub(crate) type Refute<'a> = dyn Fn(usize, Vec<f64>) -> Result<Attack> + 'a;
+/// A search on the signs of neurons.
+pub(crate) type DecisionSearch = Frontier<ActivationNode, Domain>;
+
+impl DecisionSearch {
+    /// Whether it can be about so many rows and hidden layers of these widths.
+    pub(crate) fn fits(&self, rows: usize, hidden: &[usize]) -> bool {
+        self.holds(rows, |node, domain| {
+            let (mut splits, mut open) = (domain.splits.iter(), domain.rows.iter());
+            matches!(node, ActivationNode::Node { decision: None, .. })
+                && domain
+                    .hidden
+                    .iter()
+                    .map(Bounds::len)
+                    .eq(hidden.iter().copied())
+                && splits.all(|split| {
+                    let width = hidden.get(split.layer);
+                    width.is_some_and(|width| split.neuron < *width)
+                })
+                && open.all(|open| open.row < rows && fits(&open.multipliers, hidden))
+        })
+    }
+
+    /// Of every row the proven lower bound of `a y - b`, and whether it is proven.
+    pub(crate) fn bounds(&self, roots: &[Root]) -> Vec<(f64, bool)> {
+        let mut found: Vec<(f64, bool)> = self.finished.iter().map(|&x| (x, true)).collect();
+        for open in self.open.iter().flat_map(|open| &open.state.rows) {
+            let (value, proven) = &mut found[open.row];
+            *value = value.min(open.value);
+            *proven = false;
+        }
+        for ((value, _), root) in found.iter_mut().zip(roots) {
+            *value -= root.space.bound;
+        }
+        found
+    }
+}
+
+/// Attacks the case of a row from an input that looks good; a counterexample if there is one.
+pub(crate) type Refute<'a> = dyn Fn(usize, Vec<f64>) -> Result<Option<Attack>> + 'a;
 
 /// Rounds from one attack with nothing but hope to the next.
 const ATTACK_EVERY: usize = 16;
@@ -60,9 +104,11 @@ const ATTACK_EVERY: usize = 16;
 const EARLIER: f64 = 4.0;
 
 /// A part of the search space: the inputs whose neurons have the decided signs.
-struct Domain {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Domain {
     splits: Vec<Split>,
     /// Proven bounds of the hidden layers there.
+    #[serde(with = "shared")]
     hidden: Arc<Vec<Bounds>>,
     rows: Vec<OpenRow>,
     /// Whether all signs were decided and the linear program that is left was solved: no more can be had here.
@@ -70,11 +116,30 @@ struct Domain {
 }
 
 /// A row that is not proven in a domain.
+#[derive(Serialize, Deserialize)]
 struct OpenRow {
     row: usize,
     /// The proven value so far.
     value: f64,
     multipliers: Vec<Vec<f32>>,
+}
+
+/// Bounds that several domains may share; each is stored with its own.
+mod shared {
+    use super::{Arc, Bounds, Deserialize, Serialize};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        bounds: &Arc<Vec<Bounds>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        bounds.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<Arc<Vec<Bounds>>, D::Error> {
+        Vec::deserialize(from).map(Arc::new)
+    }
 }
 
 impl Domain {
@@ -87,7 +152,8 @@ impl Domain {
     }
 }
 
-/// Proves rows unsatisfiable by deciding signs of neurons, from the root's values and multipliers.
+/// Proves rows unsatisfiable by deciding signs of neurons, from the root's values and multipliers. Goes on from an earlier search if there is one.
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn branch_on_activations(
     relaxed: &Relaxed<'_>,
     roots: &[Root],
@@ -95,10 +161,13 @@ pub(crate) fn branch_on_activations(
     config: &BranchConfig,
     limits: &Limits,
     refute: &Refute<'_>,
+    start: Option<DecisionSearch>,
+    keep: &mut Keep<'_, DecisionSearch>,
     device: &Device,
 ) -> Result<Searched> {
     let span = tracing::info_span!("branch", open = 0_u64, worst = 0.0, position = 0_u64);
     let _entered = span.enter();
+    let fresh = start.is_none();
     let mut search = Search {
         host: Host {
             network: relaxed.network,
@@ -111,51 +180,38 @@ pub(crate) fn branch_on_activations(
         roots,
         config,
         device,
-        tree: vec![ActivationNode::Open],
-        heap: BinaryHeap::new(),
-        finished: vec![f64::INFINITY; roots.len()],
-        nodes: vec![1; roots.len()],
+        state: start.unwrap_or_else(|| Frontier::new(ActivationNode::Open, roots.len())),
         refute,
-        rounds: 0,
         found: None,
     };
-    let rows = roots
-        .iter()
-        .enumerate()
-        .map(|(row, root)| OpenRow {
-            row,
-            value: root.value,
-            multipliers: root.multipliers.clone(),
-        })
-        .collect();
-    search.settle(
-        0,
-        Domain {
-            splits: Vec::new(),
-            hidden: Arc::new(relaxed.hidden.clone()),
-            rows,
-            solved: false,
-        },
-    );
+    if fresh {
+        search.begin();
+    }
     let mut stopped = None;
-    while !search.heap.is_empty() {
-        let bounded: usize = search.nodes.iter().sum();
+    while !search.state.open.is_empty() {
         stopped = limits.reached().or_else(|| {
-            (bounded >= config.nodes || search.heap.len() >= config.open).then_some(Reason::Nodes)
+            let (bounded, open) = (search.state.bounded(), search.state.open.len());
+            (bounded >= config.nodes || open >= config.open).then_some(Reason::Nodes)
         });
         if stopped.is_some() {
             break;
         }
+        keep(&search.state);
         let exhausted = search.round()?;
         if exhausted || search.found.is_some() {
             stopped = Some(Reason::Exhausted);
             break;
         }
-        span.record("open", search.heap.len() as u64);
-        span.record("worst", search.heap.peek().map_or(0.0, |open| open.bound));
-        span.record("position", search.nodes.iter().sum::<usize>() as u64);
+        let worst = search.state.open.peek();
+        span.record("open", search.state.open.len() as u64);
+        span.record("worst", worst.map_or(0.0, |open| open.bound));
+        span.record("position", search.state.bounded() as u64);
     }
-    Ok(search.outcome(stopped))
+    Ok(Searched {
+        search: search.state,
+        stopped,
+        found: search.found,
+    })
 }
 
 /// What the host needs to bound a domain.
@@ -174,13 +230,8 @@ struct Search<'a> {
     roots: &'a [Root],
     config: &'a BranchConfig,
     device: &'a Device,
-    tree: Vec<ActivationNode>,
-    heap: BinaryHeap<Open<Domain>>,
-    /// Of every row the smallest value of the nodes where it is proven.
-    finished: Vec<f64>,
-    nodes: Vec<usize>,
+    state: DecisionSearch,
     refute: &'a Refute<'a>,
-    rounds: usize,
     found: Option<Attack>,
 }
 
@@ -294,12 +345,36 @@ struct Child {
 }
 
 impl Search<'_> {
+    /// Puts the root among the open domains, or among those that are proven.
+    fn begin(&mut self) {
+        let roots = self.roots.iter().enumerate();
+        let rows = roots
+            .map(|(row, root)| OpenRow {
+                row,
+                value: root.value,
+                multipliers: root.multipliers.clone(),
+            })
+            .collect();
+        self.state.nodes.fill(1);
+        self.settle(
+            0,
+            Domain {
+                splits: Vec::new(),
+                hidden: Arc::new(self.relaxed.hidden.clone()),
+                rows,
+                solved: false,
+            },
+        );
+    }
+
     /// Takes the worst domains, cuts each in two and bounds the halves. `true` if a domain turned up in which nothing can be done any more.
     fn round(&mut self) -> Result<bool> {
         let mut batch = Vec::new();
         let mut rows = 0;
         while rows < self.config.batch.max(1) {
-            let Some(open) = self.heap.pop() else { break };
+            let Some(open) = self.state.open.pop() else {
+                break;
+            };
             rows += 2 * open.state.rows.len();
             batch.push(open);
         }
@@ -321,8 +396,8 @@ impl Search<'_> {
                 });
                 continue;
             };
-            let (negative, positive) = (self.tree.len(), self.tree.len() + 1);
-            if let ActivationNode::Node { decision, .. } = &mut self.tree[open.node] {
+            let (negative, positive) = (self.state.tree.len(), self.state.tree.len() + 1);
+            if let ActivationNode::Node { decision, .. } = &mut self.state.tree[open.node] {
                 *decision = Some(Decision {
                     layer: split.layer,
                     neuron: split.neuron,
@@ -331,7 +406,7 @@ impl Search<'_> {
                 });
             }
             for (node, sign) in [(negative, false), (positive, true)] {
-                self.tree.push(ActivationNode::Open);
+                self.state.tree.push(ActivationNode::Open);
                 let mut splits = open.state.splits.clone();
                 splits.push(Split {
                     positive: sign,
@@ -375,7 +450,7 @@ impl Search<'_> {
             if nonempty {
                 alive.push(child);
             } else {
-                self.tree[child.node] = ActivationNode::Node {
+                self.state.tree[child.node] = ActivationNode::Node {
                     proven: Vec::new(),
                     decision: None,
                 };
@@ -391,7 +466,7 @@ impl Search<'_> {
             .try_for_each(|child| host.bound(&mut child.domain))?;
         for Child { node, domain } in children {
             for open in &domain.rows {
-                self.nodes[open.row] += 1;
+                self.state.nodes[open.row] += 1;
             }
             self.settle(node, domain);
         }
@@ -404,7 +479,7 @@ impl Search<'_> {
         let mut rows = Vec::with_capacity(domain.rows.len());
         for open in domain.rows {
             if open.value > self.roots[open.row].space.bound {
-                self.finished[open.row] = self.finished[open.row].min(open.value);
+                self.state.finished[open.row] = self.state.finished[open.row].min(open.value);
                 proven.push(RowProof {
                     row: open.row,
                     multipliers: open.multipliers,
@@ -414,7 +489,7 @@ impl Search<'_> {
             }
         }
         // A domain that comes again has been noted before.
-        match &mut self.tree[node] {
+        match &mut self.state.tree[node] {
             ActivationNode::Node { proven: before, .. } => before.extend(proven),
             open @ ActivationNode::Open => {
                 *open = ActivationNode::Node {
@@ -430,7 +505,7 @@ impl Search<'_> {
     }
 
     fn push(&mut self, node: usize, domain: Domain) {
-        self.heap.push(Open {
+        self.state.open.push(Open {
             bound: domain.distance(self.roots),
             node,
             state: domain,
@@ -509,7 +584,7 @@ impl Search<'_> {
         values: &[f64],
         inputs: Tensor<2>,
     ) -> Result<()> {
-        self.rounds += 1;
+        self.state.rounds += 1;
         let nearest = rows
             .iter()
             .zip(values)
@@ -519,14 +594,11 @@ impl Search<'_> {
         let Some((index, distance)) = nearest else {
             return Ok(());
         };
-        if distance <= 0.0 || self.rounds % ATTACK_EVERY == 1 {
+        if distance <= 0.0 || self.state.rounds % ATTACK_EVERY == 1 {
             let width = self.relaxed.input.len();
             let inputs = numbers(inputs);
             let point = inputs[index * width..(index + 1) * width].to_vec();
-            let found = (self.refute)(rows[index].1.row, point)?;
-            if found.violates {
-                self.found = Some(found);
-            }
+            self.found = (self.refute)(rows[index].1.row, point)?.or(self.found.take());
         }
         Ok(())
     }
@@ -561,33 +633,11 @@ impl Search<'_> {
             .collect();
         for (row, point) in points {
             let found = (self.refute)(row, point)?;
-            if found.violates {
-                self.found = Some(found);
+            if found.is_some() {
+                self.found = found;
                 break;
             }
         }
         Ok(())
-    }
-
-    fn outcome(self, stopped: Option<Reason>) -> Searched {
-        let mut values = self.finished;
-        let mut proven = vec![true; self.roots.len()];
-        for open in self.heap.iter().flat_map(|open| &open.state.rows) {
-            values[open.row] = values[open.row].min(open.value);
-            proven[open.row] = false;
-        }
-        let bounds = values
-            .iter()
-            .zip(self.roots)
-            .map(|(value, root)| value - root.space.bound)
-            .collect();
-        Searched {
-            bounds,
-            proven,
-            stopped,
-            nodes: self.nodes,
-            tree: self.tree,
-            found: self.found,
-        }
     }
 }

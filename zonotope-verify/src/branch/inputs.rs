@@ -3,11 +3,10 @@
 //! Every part is bounded by [`Boxes`]; it is safe if one of the case's half-spaces is impossible there, or a combination of several. Otherwise it is
 //! cut across the input that its linear lower bound depends on most. Points of open parts are tried as counterexamples on the way.
 
-use std::collections::BinaryHeap;
-
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{BranchConfig, Open, Outcome};
+use super::{BranchConfig, Frontier, Keep, Open};
 use crate::boxes::{Boxes, Workspace};
 use crate::certificate::InputNode;
 use crate::combination::{combined, per_weight, single, weigh};
@@ -44,32 +43,54 @@ const BATCHES: usize = 64;
 const DOUBTS: usize = 16;
 
 /// An open part, and where it is to be cut.
-struct Part {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Part {
     input: InputBox,
     cut: Option<(usize, f64)>,
 }
 
-/// Proves a case by cutting its box. Points at which all half-spaces seem to hold go to `confirm`, which says whether they lead to a counterexample.
+/// A search on the inputs of one case: its half-spaces share one row.
+pub(crate) type InputSearch = Frontier<InputNode, Part>;
+
+impl InputSearch {
+    /// Whether it can be about a network of so many inputs.
+    pub(crate) fn fits(&self, inputs: usize) -> bool {
+        self.holds(1, |node, part| {
+            *node == InputNode::Open && part.input.len() == inputs
+        })
+    }
+
+    /// The proven lower bound of the distance: the smallest of all parts, open or not.
+    pub(crate) fn bound(&self) -> f64 {
+        let open = self.open.iter().map(|open| open.bound);
+        open.fold(self.finished[0], f64::min)
+    }
+}
+
+/// Proves a case by cutting its box; goes on from an earlier search if there is one. Points at which all half-spaces seem to hold go to `confirm`, which
+/// says whether they lead to a counterexample; one that does ends the search.
+///
+/// Also why parts were left open, if any were.
 pub(crate) fn branch_on_inputs(
     network: &Network,
     case: &UnsafeCase,
     config: &BranchConfig,
     limits: &Limits,
-    confirm: &mut dyn FnMut(&[f64]) -> Result<bool>,
-) -> Result<Outcome<InputNode>> {
+    confirm: &mut dyn FnMut(Vec<f64>) -> Result<bool>,
+    start: Option<InputSearch>,
+    keep: &mut Keep<'_, InputSearch>,
+) -> Result<(InputSearch, Option<Reason>)> {
     let span = tracing::info_span!("branch", open = 0_u64, worst = 0.0, position = 0_u64);
     let _entered = span.enter();
     let judge = Judge::new(network, case);
     let batch = config.batch.max(1);
     let round = (ROUND / judge.boxes.size().max(1)).clamp(batch, BATCHES * batch);
-    let mut tree = vec![InputNode::Open];
-    let mut heap = BinaryHeap::new();
-    let mut finished = f64::INFINITY;
-    let mut nodes = 0;
-    let mut doubts = 0;
+    let mut pending = Vec::new();
+    let mut search = start.unwrap_or_else(|| {
+        pending.push((0, case.input.clone()));
+        InputSearch::new(InputNode::Open, 1)
+    });
     let mut stopped = None;
-    let mut suspect = None;
-    let mut pending = vec![(0_usize, case.input.clone())];
     loop {
         let judged: Vec<Judged> = pending
             .par_iter()
@@ -77,18 +98,18 @@ pub(crate) fn branch_on_inputs(
                 judge.judge(part, memory)
             })
             .collect::<Result<_>>()?;
-        nodes += pending.len();
+        search.nodes[0] += pending.len();
         let mut points: Vec<(f64, Vec<f64>)> = Vec::new();
         for ((node, input), judged) in pending.drain(..).zip(judged) {
             if judged.bound > 0.0 {
-                finished = finished.min(judged.bound);
-                tree[node] = InputNode::Leaf {
+                search.finished[0] = search.finished[0].min(judged.bound);
+                search.tree[node] = InputNode::Leaf {
                     weights: judged.weights,
                 };
                 continue;
             }
             points.extend(judged.point);
-            heap.push(Open {
+            search.open.push(Open {
                 bound: judged.bound,
                 node,
                 state: Part {
@@ -97,34 +118,37 @@ pub(crate) fn branch_on_inputs(
                 },
             });
         }
-        span.record("open", heap.len() as u64);
-        span.record("worst", heap.peek().map_or(finished, |open| open.bound));
-        span.record("position", nodes as u64);
+        span.record("open", search.open.len() as u64);
+        let worst = search.open.peek();
+        span.record("worst", worst.map_or(search.finished[0], |open| open.bound));
+        span.record("position", search.bounded() as u64);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (_, point) in points {
-            if confirm(&point)? {
-                suspect = Some(point);
-                break;
+            if confirm(point)? {
+                return Ok((search, None));
             }
-            doubts += 1;
-            if doubts >= DOUBTS {
+            search.doubts += 1;
+            if search.doubts >= DOUBTS {
                 stopped = Some(Reason::Exhausted);
                 break;
             }
         }
-        if heap.is_empty() || suspect.is_some() || stopped.is_some() {
+        if search.open.is_empty() || stopped.is_some() {
             break;
         }
         stopped = limits.reached().or_else(|| {
-            (nodes >= config.nodes || heap.len() >= config.open).then_some(Reason::Nodes)
+            (search.bounded() >= config.nodes || search.open.len() >= config.open)
+                .then_some(Reason::Nodes)
         });
         if stopped.is_some() {
             break;
         }
+        keep(&search);
+        search.rounds += 1;
         // The smallest bound of the parts that are cut now.
         let mut taken = f64::INFINITY;
         while pending.len() < 2 * round {
-            let Some(open) = heap.pop() else { break };
+            let Some(open) = search.open.pop() else { break };
             taken = taken.min(open.bound);
             let Part { input, cut } = &open.state;
             let halves =
@@ -132,34 +156,27 @@ pub(crate) fn branch_on_inputs(
             let Some((input, at, (low, high))) = halves else {
                 // As small as numbers allow.
                 stopped = Some(Reason::Exhausted);
-                heap.push(open);
+                search.open.push(open);
                 break;
             };
-            let (below, above) = (tree.len(), tree.len() + 1);
-            tree[open.node] = InputNode::Split {
+            let (below, above) = (search.tree.len(), search.tree.len() + 1);
+            search.tree[open.node] = InputNode::Split {
                 input,
                 at,
                 below,
                 above,
             };
-            tree.extend([InputNode::Open, InputNode::Open]);
+            search.tree.extend([InputNode::Open, InputNode::Open]);
             pending.push((below, low));
             pending.push((above, high));
         }
         if stopped.is_some() {
             // The halves that were made are not bounded any further.
-            finished = finished.min(taken);
+            search.finished[0] = search.finished[0].min(taken);
             break;
         }
     }
-    let worst = heap.iter().map(|open| open.bound).fold(finished, f64::min);
-    Ok(Outcome {
-        bound: worst,
-        stopped,
-        nodes,
-        tree,
-        suspect,
-    })
+    Ok((search, stopped))
 }
 
 /// What is known of a part of the box.

@@ -12,6 +12,7 @@ mod oracle;
 mod peer;
 #[path = "../support/random.rs"]
 mod random;
+mod resume;
 #[path = "../support/skip.rs"]
 mod skip;
 mod soundness;

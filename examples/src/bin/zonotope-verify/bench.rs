@@ -154,6 +154,7 @@ fn one(
         config,
         Some(timeout),
         cancel,
+        None,
         device,
     );
     let seconds = start.elapsed().as_secs_f64();

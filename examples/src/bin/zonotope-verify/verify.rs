@@ -39,6 +39,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = crate::seconds)]
     timeout: Option<f64>,
 
+    /// Keep what the search has reached in a file, every minute and when it is stopped; if the file is there, go on from it.
+    /// It is removed when the specification is proven or refuted. The time limit is for this run alone
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
     /// Write the proof as JSON, which `check` accepts without trusting this run; only written if there is one
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
@@ -85,18 +90,24 @@ pub(crate) struct Verified {
     /// With reading the files.
     pub(crate) seconds: f64,
     pub(crate) notes: Vec<String>,
+    /// Whether the search went on from a checkpoint.
+    pub(crate) resumed: bool,
     pub(crate) declarations: Option<Declarations>,
     /// Inputs, hidden layers and outputs of the network.
     pub(crate) sizes: (usize, Vec<usize>, usize),
 }
 
-/// Reads network and specification and verifies; `timeout` is for both.
+/// Seconds from one checkpoint to the next.
+const CHECKPOINT_EVERY: f64 = 60.0;
+
+/// Reads network and specification and verifies; `timeout` is for both. With a checkpoint, goes on from it if it is there.
 pub(crate) fn verify(
     model: &Path,
     spec: &Path,
     mut config: VerifierConfig,
     timeout: Option<f64>,
     cancel: CancelToken,
+    checkpoint: Option<&Path>,
     device: &Device,
 ) -> Result<Verified> {
     let start = Instant::now();
@@ -110,8 +121,17 @@ pub(crate) fn verify(
     if let Some(timeout) = timeout {
         config.timeout_seconds = Some((timeout - start.elapsed().as_secs_f64()).max(0.0));
     }
-    let verifier = config.init().with_cancel(cancel);
-    let proven = verifier.prove(&network, &statement, device);
+    let mut verifier = config.init().with_cancel(cancel);
+    let mut resumed = false;
+    if let Some(path) = checkpoint {
+        verifier = verifier.with_checkpoint(path, CHECKPOINT_EVERY);
+        resumed = path.exists();
+    }
+    let proven = if resumed {
+        verifier.resume(&network, &statement, device)
+    } else {
+        verifier.prove(&network, &statement, device)
+    };
     let (found, certificate) = proven
         .with_context(|| format!("verifying {} against {}", model.display(), spec.display()))?;
     Ok(Verified {
@@ -119,6 +139,7 @@ pub(crate) fn verify(
         certificate,
         seconds: start.elapsed().as_secs_f64(),
         notes,
+        resumed,
         declarations,
         sizes: (network.inputs(), network.hidden(), network.outputs()),
     })
@@ -165,7 +186,15 @@ pub(crate) fn run(args: &Args, report: &Report) -> Result<Value> {
     for note in &verified.notes {
         report.say(format!("{}: {note}", args.spec.display()));
     }
+    let checkpoint = args.checkpoint.as_deref();
+    if let Some(path) = checkpoint.filter(|_| verified.resumed) {
+        report.say(format!("went on from {}", path.display()));
+    }
     show(found, report);
+    let kept = checkpoint.filter(|path| path.exists());
+    if let Some(path) = kept {
+        report.say(format!("{} has the state to go on from", path.display()));
+    }
     if let Some(path) = &args.result {
         report.say(format!("wrote {}", path.display()));
     }
@@ -192,6 +221,8 @@ pub(crate) fn run(args: &Args, report: &Report) -> Result<Value> {
     object["notes"] = json!(verified.notes);
     object["cases"] = found.cases.iter().map(case).collect();
     object["certificate"] = json!(certificate);
+    object["resumed"] = json!(verified.resumed);
+    object["checkpoint"] = json!(kept.map(|path| path.display().to_string()));
     object["seconds"] = json!(verified.seconds);
     object["results"] = json!([row]);
     Ok(object)
@@ -204,7 +235,15 @@ fn attempt(args: &Args) -> Result<Verified> {
     let token = cancel.clone();
     let _limit = Limit::calling(None, move || token.cancel());
     let timeout = args.timeout.or(config.timeout_seconds);
-    verify(&args.model, &args.spec, config, timeout, cancel, &device)
+    verify(
+        &args.model,
+        &args.spec,
+        config,
+        timeout,
+        cancel,
+        args.checkpoint.as_deref(),
+        &device,
+    )
 }
 
 fn write(path: &Path, verified: &Verified) -> Result<()> {
