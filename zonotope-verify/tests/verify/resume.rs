@@ -37,6 +37,7 @@ fn settings(on: BranchOn, nodes: usize) -> VerifierConfig {
     let mut config = VerifierConfig::new().with_branch(BranchConfig {
         on,
         batch: 4,
+        steps: 5,
         nodes,
         ..BranchConfig::default()
     });
@@ -48,7 +49,7 @@ fn settings(on: BranchOn, nodes: usize) -> VerifierConfig {
 
 fn instance(seed: u64, on: BranchOn) -> (Network, Spec) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let network = dense(&[3, 6, 5, 1], 1.0, &mut rng);
+    let network = dense(&[3, 5, 4, 1], 1.0, &mut rng);
     let input = random_box(3, 1.0, &mut rng);
     let gap = if on == BranchOn::Inputs { 1e-2 } else { 1e-5 };
     let spec = tight(&network, &input, gap);
@@ -66,7 +67,7 @@ fn a_search_in_pieces_ends_like_one_in_one_piece() {
     let folder = tempfile::tempdir().unwrap();
     for on in [BranchOn::Activations, BranchOn::Inputs] {
         let mut stops = 0;
-        for seed in 20..24 {
+        for seed in 20..22 {
             let (network, spec) = instance(seed, on);
             let whole = settings(on, 100_000).init().prove(&network, &spec, &device);
             let whole = without_seconds(whole.unwrap());
@@ -99,7 +100,7 @@ fn a_search_in_pieces_ends_like_one_in_one_piece() {
             assert_eq!(last.1, whole.1, "{on:?} {seed}");
             last.1.check(&network, &spec).unwrap();
         }
-        assert!(stops >= 6, "{on:?}: {stops} stops");
+        assert!(stops >= 4, "{on:?}: {stops} stops");
     }
 }
 
