@@ -6,19 +6,23 @@
 //! gives the derivatives. The ascent runs in 32-bit arithmetic on the device; what is returned is evaluated again in
 //! 64-bit arithmetic on the host, so that every bound is proven.
 
-use burn::Tensor;
+mod batch;
+mod search;
+
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::adam::{Adam, Best};
 use crate::certify::{DualValues, Multipliers, Target, dual_values};
-use crate::device::{DeviceNetwork, matrix, numbers};
 use crate::error::{Error, Result};
 use crate::interval::{Bounds, check_input, interval_bounds};
 use crate::limits::Limits;
 use crate::network::Network;
 use crate::objective::Objective;
 use crate::spec::InputBox;
+
+pub use batch::lower_bounds_of_boxes;
+pub(crate) use search::Search;
+use search::block_of;
 
 /// How the slopes of alpha-CROWN are found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -398,217 +402,4 @@ fn check_given(network: &Network, given: &[Bounds]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// How many 32-bit numbers the slopes of one block of rows may take (each is held about ten times over).
-const BLOCK_NUMBERS: usize = 2 << 20;
-
-/// How many rows ascend together, given the bounds of the layers that they have slopes for.
-fn block_of(bounds: &[Bounds]) -> usize {
-    let widths: usize = bounds.iter().map(Bounds::len).sum();
-    (BLOCK_NUMBERS / widths.max(1)).clamp(16, 512)
-}
-
-/// The search for slopes on a device.
-pub(crate) struct Search {
-    network: DeviceNetwork,
-    /// `[1, inputs]`
-    center: Tensor<2>,
-    /// `[1, inputs]`
-    radius: Tensor<2>,
-    device: Device,
-}
-
-/// What the ascent needs to know of one hidden layer; all `[1, width]`.
-struct Relaxation {
-    /// The slope of the upper line: 1 on, 0 off.
-    slope: Tensor<2>,
-    /// The height of the upper line at 0.
-    offset: Tensor<2>,
-    /// 1 on, else 0.
-    on: Tensor<2>,
-    /// 1 unstable, else 0.
-    unstable: Tensor<2>,
-}
-
-impl Search {
-    pub(crate) fn new(network: &Network, input: &InputBox, device: &Device) -> Self {
-        let center: Vec<f64> = input
-            .lower()
-            .iter()
-            .zip(input.upper())
-            .map(|(l, u)| f64::midpoint(*l, *u))
-            .collect();
-        let radius: Vec<f64> = input
-            .lower()
-            .iter()
-            .zip(input.upper())
-            .map(|(l, u)| (u - l) / 2.0)
-            .collect();
-        Self {
-            network: DeviceNetwork::new(network, device),
-            center: matrix(&center, 1, center.len(), device),
-            radius: matrix(&radius, 1, radius.len(), device),
-            device: device.clone(),
-        }
-    }
-
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
-    }
-
-    pub(crate) fn network(&self) -> &DeviceNetwork {
-        &self.network
-    }
-
-    /// Centre and radius of the input box, `[1, inputs]` each.
-    pub(crate) fn input(&self) -> (Tensor<2>, Tensor<2>) {
-        (self.center.clone(), self.radius.clone())
-    }
-
-    /// The slopes that the ascent found: for every hidden layer before the target a matrix `rows x width` in units of 1/65535.
-    fn slopes(
-        &self,
-        bounds: &[Bounds],
-        target: &Target,
-        config: &AlphaCrownConfig,
-        limits: &Limits,
-    ) -> Vec<Vec<u16>> {
-        let block = block_of(&bounds[..target.map]);
-        let relaxations: Vec<Relaxation> = bounds[..target.map]
-            .iter()
-            .map(|bounds| Relaxation::new(bounds, &self.device))
-            .collect();
-        let mut slopes = vec![Vec::new(); target.map];
-        for start in (0..target.rows).step_by(block) {
-            let rows = target.slice(start..(start + block).min(target.rows));
-            for (all, found) in
-                slopes
-                    .iter_mut()
-                    .zip(self.ascend(&rows, &relaxations, config, limits))
-            {
-                all.extend(
-                    numbers(found)
-                        .into_iter()
-                        .map(|slope| (slope * f64::from(u16::MAX)).round() as u16),
-                );
-            }
-        }
-        slopes
-    }
-
-    /// The best slopes found until the limits end the ascent, `[rows, width]` for every hidden layer before the target.
-    fn ascend(
-        &self,
-        target: &Target,
-        layers: &[Relaxation],
-        config: &AlphaCrownConfig,
-        limits: &Limits,
-    ) -> Vec<Tensor<2>> {
-        let width = target.coefficients.len() / target.rows;
-        let rows = matrix(&target.coefficients, target.rows, width, &self.device);
-        let last = self.network.map(target.map);
-        let start = last.transposed(rows.clone());
-        let constant = rows.matmul(last.bias().transpose());
-
-        let mut slopes: Vec<Tensor<2>> = layers
-            .iter()
-            .map(|layer| layer.slope.clone().repeat(&[target.rows, 1]))
-            .collect();
-        let mut best = Best::new(slopes.clone());
-        let mut adam = Adam::new(0.9, 0.999, 1e-8);
-        let mut rate = config.learning_rate;
-        for step in 0..=config.steps {
-            let last = step == config.steps || limits.reached().is_some();
-            let (value, gradients) =
-                self.value(start.clone(), constant.clone(), layers, &slopes, !last);
-            best.keep(&slopes, value);
-            if last {
-                break;
-            }
-            for (slopes, step) in slopes.iter_mut().zip(adam.directions(gradients, rate)) {
-                // Projected after the step: a slope that is clamped while the bound is computed would have no gradient at its border.
-                *slopes = (slopes.clone() + step).clamp(0.0, 1.0);
-            }
-            rate *= config.decay;
-        }
-        best.into_points()
-    }
-
-    /// The bound of every row (`[rows, 1]`), and its derivative by the slopes of every hidden layer if asked for.
-    fn value(
-        &self,
-        start: Tensor<2>,
-        constant: Tensor<2>,
-        layers: &[Relaxation],
-        slopes: &[Tensor<2>],
-        gradients: bool,
-    ) -> (Tensor<2>, Vec<Tensor<2>>) {
-        let mut coefficients = start;
-        let mut value = constant;
-        let mut positive = Vec::with_capacity(layers.len());
-        let mut negative = Vec::with_capacity(layers.len());
-        let mut lower = Vec::with_capacity(layers.len());
-        for (index, layer) in layers.iter().enumerate().rev() {
-            let map = self.network.map(index);
-            let above = coefficients.clone().clamp_min(0.0);
-            let below = coefficients.clamp_max(0.0);
-            let line = slopes[index].clone() * layer.unstable.clone() + layer.on.clone();
-            let multipliers = above.clone() * line.clone() + below.clone() * layer.slope.clone();
-            value = value
-                + below.clone().matmul(layer.offset.clone().transpose())
-                + multipliers.clone().matmul(map.bias().transpose());
-            coefficients = map.transposed(multipliers);
-            positive.push(above);
-            negative.push(below);
-            lower.push(line);
-        }
-        let minimiser = self.center.clone() - coefficients.clone().sign() * self.radius.clone();
-        value = value + (coefficients * minimiser.clone()).sum_dim(1);
-        if !gradients {
-            return (value, Vec::new());
-        }
-        positive.reverse();
-        negative.reverse();
-        lower.reverse();
-        let mut derivatives = Vec::with_capacity(layers.len());
-        let mut activation = minimiser;
-        for (index, layer) in layers.iter().enumerate() {
-            let z = self.network.map(index).forward(activation.clone());
-            derivatives.push(positive[index].clone() * z.clone() * layer.unstable.clone());
-            if index + 1 < layers.len() {
-                let upper = z.clone() * layer.slope.clone() + layer.offset.clone();
-                let mask = negative[index].clone().lower_elem(0.0);
-                activation = (z * lower[index].clone()).mask_where(mask, upper);
-            }
-        }
-        (value, derivatives)
-    }
-}
-
-impl Relaxation {
-    fn new(bounds: &Bounds, device: &Device) -> Self {
-        let width = bounds.lower().len();
-        let each = |f: &dyn Fn(usize, f64, f64) -> f64| {
-            let numbers: Vec<f64> = (0..width)
-                .map(|j| f(j, bounds.lower()[j], bounds.upper()[j]))
-                .collect();
-            matrix(&numbers, 1, width, device)
-        };
-        let state = |j: usize, on: f64, off: f64, unstable: f64| {
-            if bounds.is_off(j) {
-                off
-            } else if bounds.is_on(j) {
-                on
-            } else {
-                unstable
-            }
-        };
-        Self {
-            slope: each(&|j, l, u| state(j, 1.0, 0.0, u / (u - l))),
-            offset: each(&|j, l, u| state(j, 0.0, 0.0, -l * u / (u - l))),
-            on: each(&|j, _, _| state(j, 1.0, 0.0, 0.0)),
-            unstable: each(&|j, _, _| state(j, 0.0, 0.0, 1.0)),
-        }
-    }
 }

@@ -4,10 +4,12 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use zonotope_verify::crown::{
-    AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds,
+    AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds, lower_bounds_of_boxes,
 };
 use zonotope_verify::dual::{AscentConfig, ZonoDualConfig};
+use zonotope_verify::error::Error;
 use zonotope_verify::interval::Bounds;
+use zonotope_verify::limits::RunOptions;
 use zonotope_verify::network::{Layer, Network};
 use zonotope_verify::objective::Objective;
 use zonotope_verify::spec::InputBox;
@@ -199,4 +201,52 @@ fn bounds_lie_below_the_exact_minimum_of_small_networks() {
         "{} of the gap",
         closed / f64::from(count)
     );
+}
+
+/// The ascent of many boxes at once is that of each alone, but for the order of sums in 32 bits.
+#[test]
+fn many_boxes_at_once_get_the_bounds_of_each_alone() {
+    let mut rng = ChaCha8Rng::seed_from_u64(31);
+    let device = Device::flex();
+    let config = AlphaCrownConfig::default();
+    for network in [
+        dense(&[4, 12, 10, 8, 3], 1.0, &mut rng),
+        convolutional(&mut rng),
+        dense(&[3, 2], 1.0, &mut rng),
+    ] {
+        // Of different sizes, one of them a point, so that unstable neurons differ from box to box.
+        let inputs: Vec<InputBox> = [0.3, 0.05, 0.0, 0.15, 0.3]
+            .iter()
+            .map(|radius| random_box(network.inputs(), *radius, &mut rng))
+            .collect();
+        let objectives: Vec<Objective> = (0..inputs.len())
+            .map(|index| Objective::margins(index % network.outputs(), network.outputs()).unwrap())
+            .collect();
+        let together = lower_bounds_of_boxes(
+            &network,
+            &inputs,
+            &objectives,
+            &config,
+            &device,
+            &RunOptions::default(),
+        )
+        .unwrap();
+        assert_eq!(together.len(), inputs.len());
+        for ((input, objective), together) in inputs.iter().zip(&objectives).zip(&together) {
+            let method = IntermediateBounds::AlphaCrown(config.clone());
+            let hidden = intermediate_bounds(&network, input, &method, &device).unwrap();
+            let alone =
+                lower_bounds(&network, input, &hidden, objective, &config, &device).unwrap();
+            for (together, alone) in together.iter().zip(&alone) {
+                assert!((together - alone).abs() <= 1e-3 * (1.0 + alone.abs()));
+            }
+        }
+    }
+    let network = dense(&[3, 4, 2], 1.0, &mut rng);
+    let input = random_box(3, 0.1, &mut rng);
+    let options = RunOptions::default();
+    let none = lower_bounds_of_boxes(&network, &[], &[], &config, &device, &options);
+    assert_eq!(none.unwrap(), Vec::<Vec<f64>>::new());
+    let missing = lower_bounds_of_boxes(&network, &[input], &[], &config, &device, &options);
+    assert!(matches!(missing, Err(Error::ShapeMismatch { .. })));
 }

@@ -4,8 +4,8 @@ use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use zonotope_verify::branch::{BranchConfig, BranchOn};
-use zonotope_verify::certificate::ProvenBounds;
+use zonotope_verify::branch::{BranchConfig, BranchOn, Refinement};
+use zonotope_verify::certificate::{Certificate, ProvenBounds};
 use zonotope_verify::error::Error;
 use zonotope_verify::limits::CancelToken;
 use zonotope_verify::network::Network;
@@ -289,4 +289,93 @@ fn limits_end_the_search_with_a_sound_bound() {
             Verdict::Verified { .. } => panic!("verified by {expected}"),
         }
     }
+}
+
+/// Bounds that are computed again at every decision prove the same claim with no more nodes, and their certificates are not those without.
+#[test]
+fn refined_bounds_need_fewer_nodes() {
+    let device = Device::flex();
+    let mut nodes = [0, 0];
+    for seed in 0..6 {
+        let mut rng = ChaCha8Rng::seed_from_u64(100 + seed);
+        let network = dense(&[4, 8, 8, 1], 1.0, &mut rng);
+        let input = random_box(4, 0.6, &mut rng);
+        let exact = exact_minimum(&network, &[1.0], &input);
+        let safe = above(&input, exact - 1e-3);
+        for (refine, nodes) in [Refinement::Always, Refinement::Never]
+            .into_iter()
+            .zip(&mut nodes)
+        {
+            let branch = BranchConfig {
+                on: BranchOn::Activations,
+                refine,
+                ..BranchConfig::default()
+            };
+            let verifier = VerifierConfig::new().with_branch(branch).init();
+            let (report, certificate) = verifier.prove(&network, &safe, &device).unwrap();
+            assert!(
+                matches!(report.verdict, Verdict::Verified { .. }),
+                "{refine:?}, network {seed}: {report}"
+            );
+            *nodes += report.cases[0].nodes;
+            let proven = certificate.check(&network, &safe).unwrap();
+            assert!((proven.bound() - report.verdict.bound()).abs() <= 1e-9);
+            // With the other kind of bounds the leaves prove something else, at best.
+            let mut json = serde_json::to_value(&certificate).unwrap();
+            if let Some(tree) = json["trees"].get_mut(0) {
+                tree["refined"] = serde_json::json!(refine == Refinement::Never);
+                let other: Certificate = serde_json::from_value(json).unwrap();
+                if let Ok(other) = other.check(&network, &safe) {
+                    assert!(other.bound() > 0.0);
+                }
+            }
+        }
+    }
+    let [refined, kept] = nodes;
+    assert!(
+        refined < kept,
+        "{refined} nodes with refined bounds, {kept} without"
+    );
+}
+
+/// Several cases over one box share a tree, and each is proven by it.
+#[test]
+fn cases_over_one_box_are_proven_by_one_tree() {
+    let mut rng = ChaCha8Rng::seed_from_u64(41);
+    let device = Device::flex();
+    let network = dense(&[3, 9, 7, 3], 1.0, &mut rng);
+    let input = random_box(3, 0.5, &mut rng);
+    let rows = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 1.0]];
+    let cases = rows.iter().map(|row| UnsafeCase {
+        input: input.clone(),
+        outputs: vec![HalfSpace {
+            coefficients: row.to_vec(),
+            bound: exact_minimum(&network, row, &input) - 1e-3,
+        }],
+    });
+    let spec = Spec {
+        cases: cases.collect(),
+    };
+    let verifier = verifier(BranchOn::Activations).init();
+    let (report, certificate) = verifier.prove(&network, &spec, &device).unwrap();
+    assert!(
+        matches!(report.verdict, Verdict::Verified { .. }),
+        "{report}"
+    );
+    let proven = certificate.check(&network, &spec).unwrap();
+    for (proven, case) in proven.cases.iter().zip(&report.cases) {
+        assert!(*proven > 0.0 && *proven <= 1e-3 + 1e-9);
+        assert!((proven - case.verdict.bound()).abs() <= 1e-9);
+    }
+    // A tree without one of its nodes proves nothing.
+    let mut json = serde_json::to_value(&certificate).unwrap();
+    let nodes = json["trees"][0]["nodes"].as_array_mut().unwrap();
+    assert!(nodes.len() > 1);
+    let last = nodes.len() - 1;
+    nodes[last] = serde_json::json!("open");
+    let open: Certificate = serde_json::from_value(json).unwrap();
+    assert!(matches!(
+        open.check(&network, &spec),
+        Err(Error::CertificateRejected { .. })
+    ));
 }
