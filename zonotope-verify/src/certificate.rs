@@ -693,7 +693,11 @@ fn check_boxes(
             let space = combined(spaces, weights).ok_or(NO_COMBINATION)?;
             let (mut workspace, mut slopes) = <(Workspace, Vec<f64>)>::default();
             boxes.enter(&part, &mut workspace)?;
-            let value = boxes.bound(&space.coefficients, 1, &mut workspace, &mut slopes)[0];
+            let row = &space.coefficients;
+            let mut value = boxes.bound(row, 1, &mut workspace, &mut slopes)[0];
+            if value <= space.bound {
+                value = boxes.ascend(row, space.bound, &mut workspace, &mut slopes);
+            }
             Ok(Checked {
                 proven: vec![(0, per_weight(distance(value, space.bound)?, weights))],
                 children: Vec::new(),

@@ -79,16 +79,15 @@ impl Multiply<'_> {
     fn tile<const R: usize, const C: usize>(&mut self, row: usize, column: usize) {
         let (a, b) = (self.a, &self.b[column..]);
         let mut sums = [[0.0; C]; R];
-        let rows: [&[f64]; R] =
-            std::array::from_fn(|r| &a[(row + r) * self.depth..][..self.depth]);
+        let rows: [&[f64]; R] = std::array::from_fn(|r| &a[(row + r) * self.depth..][..self.depth]);
         for &k in self.live {
             let Some(line) = b[k * self.columns..].first_chunk::<C>() else {
                 return;
             };
-            for r in 0..R {
-                let factor = rows[r][k];
-                for c in 0..C {
-                    sums[r][c] += factor * line[c];
+            for (sums, a) in sums.iter_mut().zip(rows) {
+                let factor = a[k];
+                for (sum, x) in sums.iter_mut().zip(line) {
+                    *sum += factor * x;
                 }
             }
         }
@@ -131,10 +130,9 @@ impl<F: FnMut(usize, f64, f64)> WithSimd for Absolute<'_, F> {
                 x[at..].first_chunk::<LANES>(),
                 y[at..].first_chunk::<LANES>(),
             ) {
-                for lane in 0..LANES {
-                    first[lane] += m[lane].abs() * x[lane];
-                    second[lane] += m[lane].abs() * y[lane];
-                }
+                let m = m.map(f64::abs);
+                add_products(&mut first, &m, x);
+                add_products(&mut second, &m, y);
                 at += LANES;
             }
             for lane in 0..entries.len() - at {
@@ -238,26 +236,28 @@ fn relax_row(row: &mut [f64], lines: Lines<'_>) -> [f64; 3] {
         let c = *chunk;
         let (negative, rho) = (c.map(negative), multipliers(c, below, above));
         *chunk = rho;
-        for lane in 0..LANES {
-            sums[0][lane] += rho[lane] * bias[lane];
-        }
-        for lane in 0..LANES {
-            sums[1][lane] -= negative[lane] * cost[lane];
-        }
-        for lane in 0..LANES {
-            sums[2][lane] += rho[lane].abs() * error[lane];
-        }
+        add_products(&mut sums[0], &rho, bias);
+        add_products(&mut sums[1], &negative.map(f64::abs), cost);
+        add_products(&mut sums[2], &rho.map(f64::abs), error);
     }
     for (lane, c) in rest.iter_mut().enumerate() {
         let j = full + lane;
         let negative = negative(*c);
         let [rho] = multipliers([*c], &[lines.below[j]], &[lines.above[j]]);
         sums[0][lane] += rho * lines.bias[j];
-        sums[1][lane] -= negative * lines.cost[j];
+        sums[1][lane] += negative.abs() * lines.cost[j];
         sums[2][lane] += rho.abs() * lines.error[j];
         *c = rho;
     }
     sums.each_ref().map(total)
+}
+
+/// `sums += x y`, lane by lane.
+#[inline(always)]
+fn add_products(sums: &mut [f64; LANES], x: &[f64; LANES], y: &[f64; LANES]) {
+    for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+        *sum += x * y;
+    }
 }
 
 /// The negative part, without a branch: `x` or 0, exactly. What is infinite becomes NaN, and NaN stays.

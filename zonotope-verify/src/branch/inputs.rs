@@ -1,7 +1,7 @@
 //! Branch and bound on the box of the inputs.
 //!
 //! Every part is bounded by [`Boxes`]; it is safe if one of the case's half-spaces is impossible there, or a combination of several. Otherwise it is
-//! cut across the input that its linear lower bound depends on most. Points of open parts are tried as counterexamples on the way.
+//! cut across the input by which its bound loses most. Points of open parts are tried as counterexamples on the way.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::limits::Limits;
 use crate::network::Network;
 use crate::report::Reason;
 use crate::rounding::add_down;
-use crate::spec::{InputBox, UnsafeCase};
+use crate::spec::{HalfSpace, InputBox, UnsafeCase};
 
 impl InputBox {
     /// The parts with input `index` below and above `at`; both hold the cut. `None` if `at` does not lie inside.
@@ -35,12 +35,15 @@ impl InputBox {
     }
 }
 
-/// Multiplications that the parts of one round may take at least, and how many times the batch of the settings they may be.
-const ROUND: usize = 50_000_000;
+/// Multiplications that the parts of one round may take, and how many times the batch of the settings they may be.
+const ROUND: usize = 4_000_000_000;
 const BATCHES: usize = 64;
 
 /// Points that look like counterexamples and turn out to be none, before the search gives up: it can prove nothing near them.
 const DOUBTS: usize = 16;
+
+/// What a linear bound's change along an input counts beside what the bound loses by it.
+const REACH: f64 = 0.1;
 
 /// An open part, and where it is to be cut.
 #[derive(Serialize, Deserialize)]
@@ -84,7 +87,7 @@ pub(crate) fn branch_on_inputs(
     let _entered = span.enter();
     let judge = Judge::new(network, case);
     let batch = config.batch.max(1);
-    let round = (ROUND / judge.boxes.size().max(1)).clamp(batch, BATCHES * batch);
+    let round = (ROUND / judge.boxes.work().max(1)).clamp(1, BATCHES * batch);
     let mut pending = Vec::new();
     let mut search = start.unwrap_or_else(|| {
         pending.push((0, case.input.clone()));
@@ -123,11 +126,14 @@ pub(crate) fn branch_on_inputs(
         span.record("worst", worst.map_or(search.finished[0], |open| open.bound));
         span.record("position", search.bounded() as u64);
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (_, point) in points {
+        // Beside what looks like a counterexample, ever more rarely the best of the points that do not.
+        let near = usize::from((search.rounds + 1).is_power_of_two());
+        let tried = points.partition_point(|(margin, _)| *margin <= 0.0);
+        for (margin, point) in points.into_iter().take(tried.max(near)) {
             if confirm(point)? {
                 return Ok((search, None));
             }
-            search.doubts += 1;
+            search.doubts += usize::from(margin <= 0.0);
             if search.doubts >= DOUBTS {
                 stopped = Some(Reason::Exhausted);
                 break;
@@ -187,7 +193,7 @@ struct Judged {
     weights: Vec<u16>,
     /// The input to cut, and where.
     cut: Option<(usize, f64)>,
-    /// A point at which all half-spaces seem to hold, with its margin.
+    /// The point of those tried in an open part that is nearest to a counterexample, with its margin: at most 0 if it looks like one.
     point: Option<(f64, Vec<f64>)>,
 }
 
@@ -243,16 +249,22 @@ impl<'a> Judge<'a> {
                 point: Some((f64::NEG_INFINITY, middle(part))),
             });
         };
+        let mut chosen = Chosen {
+            weights: single(spaces.len(), best),
+            space: spaces[best].clone(),
+            bound: distances[best],
+        };
+        if chosen.bound > 0.0 {
+            return Ok(chosen.proven());
+        }
+        // How far the linear bounds change from the middle to the ends of each side.
         for slopes in slopes.chunks_exact_mut(sides) {
             for (slope, radius) in slopes.iter_mut().zip(&radii) {
                 *slope *= radius;
             }
         }
-        let mut bound = distances[best];
-        let mut weights = single(spaces.len(), best);
-        let mut row = spaces[best].coefficients.clone();
         let mut reach = slopes[best * sides..(best + 1) * sides].to_vec();
-        if bound <= 0.0 && spaces.len() > 1 && bound.is_finite() {
+        if spaces.len() > 1 && chosen.bound.is_finite() {
             let centers: Vec<f64> = distances
                 .iter()
                 .zip(slopes.chunks_exact(sides))
@@ -260,37 +272,48 @@ impl<'a> Judge<'a> {
                 .collect();
             let together = weigh(&centers, slopes, sides)
                 .and_then(|weights| Some((combined(spaces, &weights)?, weights)));
-            if let Some((space, found)) = together {
+            if let Some((space, weights)) = together {
                 let value = self.boxes.bound(&space.coefficients, 1, workspace, slopes)[0];
-                let distance = per_weight(add_down(value, -space.bound), &found);
-                if distance > bound {
-                    (bound, weights, row) = (distance, found, space.coefficients);
+                let bound = per_weight(add_down(value, -space.bound), &weights);
+                if bound > chosen.bound {
+                    chosen = Chosen {
+                        weights,
+                        space,
+                        bound,
+                    };
                     reach.clear();
                     reach.extend(slopes.iter().zip(&radii).map(|(slope, r)| slope * r));
                 }
             }
         }
-        let (mut place, mut point) = (None, None);
-        if bound <= 0.0 {
-            point = self.counterexample(part, &reach)?;
-            let mut scores = self.boxes.losses(&row, workspace);
-            let k = knob("Z_REACH", 0.1);
-            for (score, reach) in scores.iter_mut().zip(&reach) {
-                *score += k * reach.abs();
+        if chosen.bound > 0.0 {
+            return Ok(chosen.proven());
+        }
+        let row = &chosen.space.coefficients;
+        let (mut scores, below) = self.boxes.losses(row, workspace);
+        // Other slopes win back what is lost at lower lines, at most.
+        if chosen.bound + per_weight(below, &chosen.weights) > 0.0 {
+            let value = self
+                .boxes
+                .ascend(row, chosen.space.bound, workspace, slopes);
+            let distance = add_down(value, -chosen.space.bound);
+            chosen.bound = chosen.bound.max(per_weight(distance, &chosen.weights));
+            if chosen.bound > 0.0 {
+                return Ok(chosen.proven());
             }
-            place = cut(part, &scores, &radii);
+        }
+        for (score, reach) in scores.iter_mut().zip(&reach) {
+            *score += REACH * reach.abs();
         }
         Ok(Judged {
-            bound,
-            weights,
-            cut: place,
-            point,
+            cut: cut(part, &scores, &radii),
+            point: self.nearest(part, &reach)?,
+            ..chosen.proven()
         })
     }
 
-    /// The better of the part's middle and the corner at which its linear bound is least, if all half-spaces seem to hold there.
-    fn counterexample(&self, part: &InputBox, reach: &[f64]) -> Result<Option<(f64, Vec<f64>)>> {
-        let middle = middle(part);
+    /// The better of the part's middle and the corner at which its linear bound is least, with its margin.
+    fn nearest(&self, part: &InputBox, reach: &[f64]) -> Result<Option<(f64, Vec<f64>)>> {
         let corner = reach.iter().enumerate().map(|(j, &slope)| {
             if slope > 0.0 {
                 part.lower()[j]
@@ -298,19 +321,38 @@ impl<'a> Judge<'a> {
                 part.upper()[j]
             }
         });
-        let points: Vec<f64> = middle.iter().copied().chain(corner).collect();
+        let points: Vec<f64> = middle(part).into_iter().chain(corner).collect();
         let outputs = self.boxes.values(&points, 2);
-        let mut best: Option<(f64, usize)> = None;
-        for (index, outputs) in outputs.chunks_exact(outputs.len() / 2).enumerate() {
+        let mut best: Option<(f64, Vec<f64>)> = None;
+        for (point, outputs) in points
+            .chunks_exact(part.len())
+            .zip(outputs.chunks_exact(outputs.len() / 2))
+        {
             let margin = self.case.margin(outputs)?;
-            if margin <= 0.0 && best.is_none_or(|(old, _)| margin < old) {
-                best = Some((margin, index));
+            if best.as_ref().is_none_or(|(old, _)| margin < *old) {
+                best = Some((margin, point.to_vec()));
             }
         }
-        Ok(best.map(|(margin, index)| {
-            let sides = part.len();
-            (margin, points[index * sides..(index + 1) * sides].to_vec())
-        }))
+        Ok(best)
+    }
+}
+
+/// A combination of half-spaces, and what is proven of it over a part.
+struct Chosen {
+    weights: Vec<u16>,
+    space: HalfSpace,
+    bound: f64,
+}
+
+impl Chosen {
+    /// Nothing is left to be done about the part.
+    fn proven(self) -> Judged {
+        Judged {
+            bound: self.bound,
+            weights: self.weights,
+            cut: None,
+            point: None,
+        }
     }
 }
 
@@ -334,4 +376,3 @@ fn cut(part: &InputBox, scores: &[f64], radii: &[f64]) -> Option<(usize, f64)> {
         .max_by(|a, b| a.2.total_cmp(b.2).then(a.3.total_cmp(b.3)))
         .map(|(side, at, ..)| (side, at))
 }
-pub(crate) fn knob(name: &str, default: f64) -> f64 { std::env::var(name).ok().and_then(|x| x.parse().ok()).unwrap_or(default) }
