@@ -8,7 +8,7 @@ use zonotope_verify::branch::{BranchConfig, BranchOn, Refinement};
 use zonotope_verify::certificate::{Certificate, ProvenBounds};
 use zonotope_verify::error::Error;
 use zonotope_verify::limits::CancelToken;
-use zonotope_verify::network::Network;
+use zonotope_verify::network::{Affine, Layer, Network};
 use zonotope_verify::report::{Reason, Report, Verdict};
 use zonotope_verify::spec::{HalfSpace, InputBox, Spec, UnsafeCase};
 use zonotope_verify::verify::VerifierConfig;
@@ -378,4 +378,69 @@ fn cases_over_one_box_are_proven_by_one_tree() {
         open.check(&network, &spec),
         Err(Error::CertificateRejected { .. })
     ));
+}
+
+#[test]
+fn a_distance_for_the_rounding_of_others_is_kept() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let network = dense(&[3, 6, 6, 1], 1.0, &mut rng);
+    let input = random_box(3, 0.4, &mut rng);
+    let exact = exact_minimum(&network, &[1.0], &input);
+    let spec = above(&input, exact - 0.01);
+    for on in [BranchOn::Activations, BranchOn::Inputs] {
+        for (inference_slack, enough) in [(0.005, true), (0.02, false)] {
+            let config = VerifierConfig {
+                inference_slack,
+                ..verifier(on)
+            };
+            let verdict = config
+                .init()
+                .verify(&network, &spec, &Device::flex())
+                .unwrap()
+                .verdict;
+            // A violation of the demanded distance alone is none of the specification.
+            assert!(
+                match verdict {
+                    Verdict::Verified { .. } => enough,
+                    Verdict::Unknown { .. } => !enough,
+                    Verdict::Falsified { .. } => false,
+                },
+                "{on:?}, {inference_slack}: {verdict:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_violation_counts_in_both_arithmetics_only() {
+    // relu(1e8 x + y) - 1e8 is 1 at (1, 1), and 0 where numbers have 32 bits.
+    let affine = |weight: Vec<f32>, bias: f32| {
+        Layer::Affine(Affine {
+            outputs: 1,
+            inputs: weight.len(),
+            weight,
+            bias: vec![bias],
+        })
+    };
+    let layers = vec![
+        affine(vec![1e8, 1.0], 0.0),
+        Layer::Relu,
+        affine(vec![1.0], -1e8),
+    ];
+    let network = Network::new(vec![2], layers).unwrap();
+    let input = InputBox::new(vec![1.0; 2], vec![1.0; 2]).unwrap();
+    for on in [BranchOn::Activations, BranchOn::Inputs] {
+        let verdict = |sign: f64, bound: f64| {
+            let mut spec = above(&input, bound);
+            spec.cases[0].outputs[0].coefficients[0] = sign;
+            verifier(on)
+                .init()
+                .verify(&network, &spec, &Device::flex())
+                .unwrap()
+                .verdict
+        };
+        assert!(matches!(verdict(1.0, 0.5), Verdict::Verified { .. }));
+        assert!(matches!(verdict(-1.0, -0.5), Verdict::Unknown { .. }));
+        assert!(matches!(verdict(1.0, 1.5), Verdict::Falsified { .. }));
+    }
 }

@@ -6,6 +6,7 @@
 mod bounds;
 mod complete;
 mod conversions;
+mod forgery;
 mod limits;
 mod modules;
 mod oracle;
