@@ -6,6 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use zonotope_verify::branch::{BranchConfig, BranchOn, Refinement};
 use zonotope_verify::certificate::{Certificate, ProvenBounds};
+use zonotope_verify::crown::{AlphaCrownConfig, IntermediateBounds};
+use zonotope_verify::dual::{AscentConfig, Start, ZonoDualConfig};
 use zonotope_verify::error::Error;
 use zonotope_verify::limits::CancelToken;
 use zonotope_verify::network::{Affine, Layer, Network};
@@ -16,13 +18,30 @@ use zonotope_verify::verify::VerifierConfig;
 use crate::oracle::{cases, exact_minimum, margin, matrices, value, worst_input};
 use crate::random::{dense, points, random_box, with_idle_neurons};
 
-fn verifier(on: BranchOn) -> VerifierConfig {
-    VerifierConfig::new()
-        .with_timeout_seconds(60.0)
-        .with_branch(BranchConfig {
-            on,
-            ..BranchConfig::default()
+/// A bound of the root that is cheap, so that branching has something left to do.
+pub(crate) fn brief() -> ZonoDualConfig {
+    let alpha = AlphaCrownConfig::new().with_steps(5);
+    ZonoDualConfig {
+        intermediate: IntermediateBounds::AlphaCrown(alpha.clone()),
+        start: Start::AlphaCrown(alpha),
+        groups: None,
+        ..ZonoDualConfig::new().with_ascent(AscentConfig {
+            steps: 20,
+            ..AscentConfig::default()
         })
+    }
+}
+
+fn verifier(on: BranchOn) -> VerifierConfig {
+    VerifierConfig {
+        bound: brief(),
+        ..VerifierConfig::new()
+            .with_timeout_seconds(60.0)
+            .with_branch(BranchConfig {
+                on,
+                ..BranchConfig::default()
+            })
+    }
 }
 
 /// The claim that the only output stays above `bound`.
@@ -53,7 +72,7 @@ const FAMILIES: [&[usize]; 6] = [
 #[test]
 fn small_networks_are_decided_on_both_sides_of_their_minimum() {
     let gap = 1e-6;
-    (0..cases(400) as u64).into_par_iter().for_each(|seed| {
+    (0..cases(600) as u64).into_par_iter().for_each(|seed| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let device = Device::flex();
         let widths = FAMILIES[seed as usize % FAMILIES.len()];

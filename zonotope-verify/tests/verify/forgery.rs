@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use zonotope_verify::branch::{BranchConfig, BranchOn};
 use zonotope_verify::certificate::Certificate;
 use zonotope_verify::crown::{IntermediateBounds, intermediate_bounds};
-use zonotope_verify::dual::ZonoDualConfig;
+use zonotope_verify::dual::{GroupsConfig, JointConfig, ZonoDualConfig};
 use zonotope_verify::error::Error;
 use zonotope_verify::network::Network;
 use zonotope_verify::objective::Objective;
@@ -15,6 +15,7 @@ use zonotope_verify::report::Verdict;
 use zonotope_verify::spec::{HalfSpace, InputBox, Spec, UnsafeCase};
 use zonotope_verify::verify::VerifierConfig;
 
+use crate::complete::brief;
 use crate::oracle::exact_minimum;
 use crate::random::{dense, random_box};
 
@@ -36,11 +37,19 @@ fn spec(cases: &[UnsafeCase]) -> Spec {
 }
 
 fn prove(network: &Network, spec: &Spec, on: BranchOn) -> Certificate {
+    prove_with(brief(), network, spec, on)
+}
+
+fn prove_with(bound: ZonoDualConfig, network: &Network, spec: &Spec, on: BranchOn) -> Certificate {
     let branch = BranchConfig {
         on,
         ..BranchConfig::default()
     };
-    let verifier = VerifierConfig::new().with_branch(branch).init();
+    let config = VerifierConfig {
+        bound,
+        ..VerifierConfig::new()
+    };
+    let verifier = config.with_branch(branch).init();
     let (report, certificate) = verifier.prove(network, spec, &Device::flex()).unwrap();
     assert!(
         matches!(report.verdict, Verdict::Verified { .. }),
@@ -128,7 +137,7 @@ fn nothing_of_a_tree_can_be_left_out_or_used_twice() {
         };
         let nodes = places(&honest, &|_, value| is_node(value));
         assert!(nodes.len() > 4, "{on:?}: the claim took no branching");
-        for node in nodes.iter().step_by(nodes.len().div_ceil(40)) {
+        for node in nodes.iter().step_by(nodes.len().div_ceil(12)) {
             forge("a node is open", &|v| {
                 *v.pointer_mut(node).unwrap() = json!("open")
             });
@@ -149,7 +158,7 @@ fn nothing_of_a_tree_can_be_left_out_or_used_twice() {
                 };
                 child(one).is_some_and(is_node) && child(other).is_some_and(is_node)
             });
-            for split in splits.iter().step_by(splits.len().div_ceil(20).max(1)) {
+            for split in splits.iter().step_by(splits.len().div_ceil(6).max(1)) {
                 forge("one half twice", &|v| {
                     let split = v.pointer_mut(split).unwrap();
                     split[other] = split[one].clone();
@@ -167,14 +176,14 @@ fn nothing_of_a_tree_can_be_left_out_or_used_twice() {
         ] {
             for place in places(&honest, &|name, value| name == key && value.is_number())
                 .iter()
-                .take(5)
+                .take(2)
             {
                 forge(key, &|v| *v.pointer_mut(place).unwrap() = json!(wrong));
             }
         }
         for place in places(&honest, &|name, _| name == "multipliers")
             .iter()
-            .take(5)
+            .take(2)
         {
             forge("a layer less", &|v| {
                 v.pointer_mut(place).unwrap().as_array_mut().unwrap().pop();
@@ -275,10 +284,17 @@ fn bounds_and_pairs_are_not_taken_on_trust() {
 fn groups_prove_what_they_were_found_for() {
     let device = Device::flex();
     let mut found = 0;
-    for seed in 30..40 {
+    let config = brief().with_groups(Some(GroupsConfig {
+        joint: Some(JointConfig {
+            steps: 20,
+            ..JointConfig::default()
+        }),
+        ..GroupsConfig::default()
+    }));
+    for seed in 30..38 {
         let (network, input, exact) = instance(seed);
         let objective = Objective::rows(1, &[vec![1.0]]).unwrap();
-        let method = ZonoDualConfig::new().init();
+        let method = config.clone().init();
         let stages = method
             .lower_bounds(&network, &input, &objective, &device)
             .unwrap()
@@ -295,7 +311,7 @@ fn groups_prove_what_they_were_found_for() {
         }
         let claim = |bound| spec(&[case(&input, bound)]);
         let safe = claim(f64::midpoint(pairs, joint));
-        let certificate = prove(&network, &safe, BranchOn::Nothing);
+        let certificate = prove_with(config.clone(), &network, &safe, BranchOn::Nothing);
         let honest = written(&certificate);
         let at = "/cases/0/groups";
         assert!(honest.pointer(at).is_some(), "not proven by groups");

@@ -1,6 +1,6 @@
 //! The bounds and verdicts of the whole crate, against oracles: samples, enumeration of sign patterns, textbook CROWN, and another verifier.
 //!
-//! The tests that draw many networks take a share of them: with the environment variable `FIRE_ASSAY_CASES` unset it is 3 %, and
+//! The tests that draw many networks take a share of them: with the environment variable `FIRE_ASSAY_CASES` unset it is 1 %, and
 //! `FIRE_ASSAY_CASES=10000 cargo test --release -p zonotope-verify --test verify` is the full size.
 
 mod bounds;

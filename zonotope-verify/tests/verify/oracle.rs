@@ -9,7 +9,7 @@ use zonotope_verify::spec::{HalfSpace, InputBox, UnsafeCase};
 pub(crate) fn cases(full: usize) -> usize {
     let wanted = match std::env::var("FIRE_ASSAY_CASES") {
         Ok(number) => number.parse().expect("FIRE_ASSAY_CASES is a number"),
-        Err(_) => 300,
+        Err(_) => 100,
     };
     (full * wanted).div_ceil(10_000)
 }

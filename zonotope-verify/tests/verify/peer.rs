@@ -10,6 +10,8 @@ use zonotope_verify::report::Verdict;
 use zonotope_verify::spec::{HalfSpace, InputBox, Spec, UnsafeCase};
 use zonotope_verify::verify::VerifierConfig;
 
+use crate::complete::brief;
+
 #[derive(Deserialize)]
 struct Answers {
     cases: Vec<Case>,
@@ -72,8 +74,11 @@ fn answers_are_those_of_marabou() {
     for (index, case) in answers.cases.iter().enumerate() {
         let (network, spec) = (case.network(), case.spec());
         for on in [BranchOn::Activations, BranchOn::Inputs] {
-            let verifier = VerifierConfig::new()
-                .with_timeout_seconds(60.0)
+            let config = VerifierConfig {
+                bound: brief(),
+                ..VerifierConfig::new().with_timeout_seconds(60.0)
+            };
+            let verifier = config
                 .with_branch(BranchConfig {
                     on,
                     ..BranchConfig::default()

@@ -13,7 +13,7 @@ use zonotope_verify::dual::{
 };
 use zonotope_verify::groups::GroupConfig;
 use zonotope_verify::method::Method;
-use zonotope_verify::network::{Affine, Network};
+use zonotope_verify::network::{Affine, Layer, Network};
 use zonotope_verify::objective::Objective;
 use zonotope_verify::spec::{HalfSpace, InputBox, UnsafeCase};
 
@@ -259,4 +259,74 @@ fn no_bound_of_the_default_settings_does_either() {
             .collect();
         check(seed, &instance, &bounds, &mut rng);
     });
+}
+
+/// `x` in units of `2^exponent`.
+fn units(x: f64, exponent: i32) -> i128 {
+    (x * 2.0_f64.powi(-exponent)) as i128
+}
+
+/// `sum_i w_i relu(v_i relu(x))` with `v_i > 0` is `x` times a sum that is known exactly in integers, and nearly cancels: the error of the
+/// coefficient that the sum becomes on the way back is all that there is.
+#[test]
+fn no_bound_exceeds_an_exact_value_that_nearly_cancels() {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let affine = |outputs: usize, weight: Vec<f32>| {
+        Layer::Affine(Affine {
+            outputs,
+            inputs: weight.len() / outputs,
+            weight,
+            bias: vec![0.0; outputs],
+        })
+    };
+    for round in 0..60 {
+        let n = 5 + round;
+        let mut draw = || {
+            let mantissa = f64::from(rng.random_range(1 << 23..1 << 24));
+            mantissa * 2.0_f64.powi(rng.random_range(-24..-14))
+        };
+        let mut v: Vec<f64> = (0..n).map(|_| draw()).collect();
+        let mut w: Vec<f64> = (0..n)
+            .map(|index| if index % 2 == 0 { draw() } else { -draw() })
+            .collect();
+        let so_far: f64 = v.iter().zip(&w).map(|(v, w)| v * w).sum();
+        v.push(1.0);
+        w.push(f64::from(-so_far as f32));
+        let exact: i128 = v
+            .iter()
+            .zip(&w)
+            .map(|(v, w)| units(*v, -24) * units(*w, -40))
+            .sum();
+        let size: f64 = v.iter().zip(&w).map(|(v, w)| (v * w).abs()).sum();
+        let single = |numbers: &[f64]| numbers.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let layers = vec![
+            affine(1, vec![1.0]),
+            Layer::Relu,
+            affine(n + 1, single(&v)),
+            Layer::Relu,
+            affine(1, single(&w)),
+        ];
+        let network = Network::new(vec![1], layers).unwrap();
+        for upper in [1.0, 2.0] {
+            let instance = Instance {
+                maps: matrices(&network),
+                network: network.clone(),
+                input: InputBox::new(vec![1.0], vec![upper]).unwrap(),
+                rows: vec![vec![1.0]],
+                radius: 0.0,
+            };
+            let least = exact.min(exact * upper as i128);
+            for (name, bounds) in instance.bounds() {
+                let bound = bounds[0] * 2.0_f64.powi(64);
+                assert!(
+                    bound.floor() as i128 <= least,
+                    "{name}: {bound} > {least}, round {round}"
+                );
+                if upper == 1.0 {
+                    let gap = (least - bound.floor() as i128) as f64 * 2.0_f64.powi(-64);
+                    assert!(gap <= 1e-12 * size, "{name}: {gap} below, round {round}");
+                }
+            }
+        }
+    }
 }
