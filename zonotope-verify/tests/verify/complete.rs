@@ -32,7 +32,7 @@ pub(crate) fn brief() -> ZonoDualConfig {
     }
 }
 
-fn verifier(on: BranchOn) -> VerifierConfig {
+pub(crate) fn verifier(on: BranchOn) -> VerifierConfig {
     VerifierConfig {
         bound: brief(),
         ..VerifierConfig::new()
@@ -45,7 +45,7 @@ fn verifier(on: BranchOn) -> VerifierConfig {
 }
 
 /// The claim that the only output stays above `bound`.
-fn above(input: &InputBox, bound: f64) -> Spec {
+pub(crate) fn above(input: &InputBox, bound: f64) -> Spec {
     let outputs = vec![HalfSpace {
         coefficients: vec![1.0],
         bound,

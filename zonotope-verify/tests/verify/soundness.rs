@@ -5,6 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use zonotope_verify::attack::{AttackConfig, attack};
+use zonotope_verify::branch::{BranchConfig, BranchOn};
 use zonotope_verify::crown::{
     AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds,
 };
@@ -15,8 +16,11 @@ use zonotope_verify::groups::GroupConfig;
 use zonotope_verify::method::Method;
 use zonotope_verify::network::{Affine, Layer, Network};
 use zonotope_verify::objective::Objective;
-use zonotope_verify::spec::{HalfSpace, InputBox, UnsafeCase};
+use zonotope_verify::report::Verdict;
+use zonotope_verify::spec::{HalfSpace, InputBox, Spec, UnsafeCase};
+use zonotope_verify::verify::VerifierConfig;
 
+use crate::complete::{above, verifier};
 use crate::oracle::{cases, convolutional, matrices, value, worst_input};
 use crate::random::{points, random_box, with_idle_neurons};
 
@@ -188,6 +192,38 @@ impl Instance {
         found
     }
 
+    /// How far from `row y <= bound` branching on inputs proves the whole box to stay before it cuts it.
+    fn root_of_parts(&self, row: &[f64], bound: f64) -> f64 {
+        let config = VerifierConfig {
+            attack: AttackConfig {
+                restarts: 0,
+                steps: 0,
+                ..AttackConfig::default()
+            },
+            branch: BranchConfig {
+                on: BranchOn::Inputs,
+                nodes: 1,
+                ..BranchConfig::default()
+            },
+            ..VerifierConfig::new()
+        };
+        let spec = Spec {
+            cases: vec![UnsafeCase {
+                input: self.input.clone(),
+                outputs: vec![HalfSpace {
+                    coefficients: row.to_vec(),
+                    bound,
+                }],
+            }],
+        };
+        let verifier = config.init();
+        verifier
+            .verify(&self.network, &spec, &Device::flex())
+            .unwrap()
+            .verdict
+            .bound()
+    }
+
     fn objective(&self) -> Objective {
         Objective::rows(self.network.outputs(), &self.rows).unwrap()
     }
@@ -210,6 +246,20 @@ fn check(seed: u64, instance: &Instance, bounds: &[(String, Vec<f64>)], rng: &mu
                     "{name}: {bound} is not {least} at the only input of network {seed}"
                 );
             }
+        }
+        // The bound that parts of the input box get, as a distance from a claim that is true by a tenth of the size.
+        let claim = least - 0.1 * size - 1e-200;
+        let distance = instance.root_of_parts(coefficients, claim);
+        let most = (least - claim).next_up();
+        assert!(
+            distance <= most && distance.is_finite(),
+            "parts: {distance} > {most} for network {seed}"
+        );
+        if instance.radius == 0.0 {
+            assert!(
+                most - distance <= 1e-12 * size + 1e-200,
+                "parts: {distance} is not {most} at the only input of network {seed}"
+            );
         }
         let of = |name: &str| {
             let mut found = bounds.iter().filter(|(found, _)| found == name);
@@ -316,6 +366,30 @@ fn no_bound_exceeds_an_exact_value_that_nearly_cancels() {
                 radius: 0.0,
             };
             let least = exact.min(exact * upper as i128);
+            // The smallest number that is not below it, so that the claim of more is wrong, and one that is enough below.
+            let mut bound = least as f64 * 2.0_f64.powi(-64);
+            if units(bound, -64) < least {
+                bound = bound.next_up();
+            }
+            for on in [BranchOn::Activations, BranchOn::Inputs] {
+                let verdict = |bound| {
+                    let verifier = verifier(on).init();
+                    let claim = above(&instance.input, bound);
+                    verifier
+                        .verify(&network, &claim, &Device::flex())
+                        .unwrap()
+                        .verdict
+                };
+                assert!(
+                    !matches!(verdict(bound), Verdict::Verified { .. }),
+                    "{on:?}, round {round}"
+                );
+                let verdict = verdict(bound - 1e-12 * size);
+                assert!(
+                    matches!(verdict, Verdict::Verified { .. }),
+                    "{on:?}, round {round}: {verdict:?}"
+                );
+            }
             for (name, bounds) in instance.bounds() {
                 let bound = bounds[0] * 2.0_f64.powi(64);
                 assert!(
