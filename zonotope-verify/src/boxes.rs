@@ -10,6 +10,8 @@
 
 mod map;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use pulp::Arch;
 

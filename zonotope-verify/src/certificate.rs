@@ -98,9 +98,17 @@ pub(crate) struct DecisionTree {
     pub(crate) relaxation: usize,
     /// Whether the bounds of the layers behind a decision are computed again.
     pub(crate) refined: bool,
-    /// What is proven: a case, and the combination of its half-spaces that no output satisfies, a weight each.
-    pub(crate) rows: Vec<(usize, Vec<u16>)>,
+    /// What is proven.
+    pub(crate) rows: Vec<TreeRow>,
     pub(crate) nodes: Vec<ActivationNode>,
+}
+
+/// What one row of a tree proves: that no output satisfies a combination of a case's half-spaces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TreeRow {
+    pub(crate) case: usize,
+    /// A weight a half-space.
+    pub(crate) weights: Vec<u16>,
 }
 
 /// A node of a tree of decisions; the root comes first.
@@ -226,8 +234,8 @@ impl Certificate {
                         }
                     };
                     let own = shared.rows.iter().zip(&*bounds);
-                    own.filter(|((owner, _), _)| *owner == index)
-                        .map(|((_, weights), &bound)| per_weight(bound, weights))
+                    own.filter(|(row, _)| row.case == index)
+                        .map(|(row, &bound)| per_weight(bound, &row.weights))
                         .reduce(f64::max)
                         .ok_or_else(|| reject("its tree is about other cases"))?
                 }
@@ -332,10 +340,10 @@ impl Prepared<'_> {
 impl DecisionTree {
     /// What the tree's rows say is impossible; none if a row is over another box or no combination.
     fn spaces(&self, spec: &Spec, input: &InputBox) -> Option<Vec<HalfSpace>> {
-        let space = |(owner, weights): &(usize, Vec<u16>)| {
-            let owner = spec.cases.get(*owner)?;
+        let space = |row: &TreeRow| {
+            let owner = spec.cases.get(row.case)?;
             (owner.input == *input).then_some(())?;
-            combined(&owner.outputs, weights)
+            combined(&owner.outputs, &row.weights)
         };
         self.rows.iter().map(space).collect()
     }

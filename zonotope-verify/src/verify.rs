@@ -11,7 +11,9 @@ use crate::branch::{
     BranchConfig, BranchOn, DecisionSearch, InputSearch, Root, branch_on_activations,
     branch_on_inputs, combine,
 };
-use crate::certificate::{CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof};
+use crate::certificate::{
+    CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof, TreeRow,
+};
 use crate::certify::Target;
 use crate::checkpoint::{
     self, BoxSearch, Current, Keeper, Key, OpenCase, Place, Progress, Settled,
@@ -682,7 +684,10 @@ impl Progress {
             relaxation: open.relaxation,
             refined: open.refined,
             rows: (open.rows.into_iter())
-                .map(|row| (row.case, row.weights))
+                .map(|row| TreeRow {
+                    case: row.case,
+                    weights: row.weights,
+                })
                 .collect(),
             nodes: search.tree,
         });

@@ -230,14 +230,14 @@ fn a_proof_of_one_case_is_none_of_another() {
             // A tree of its own with the other's proofs, on the same bounds of the hidden layers.
             let mut forged = honest.clone();
             let mut tree = forged["trees"][0].clone();
-            tree["rows"][0][0] = json!(1);
+            tree["rows"][0]["case"] = json!(1);
             forged["trees"].as_array_mut().unwrap().push(tree);
             forged["cases"]["1"] = json!({"activations": {"tree": 1}});
             check(&format!("{what}, a copied tree"), &forged);
             // One tree for both, whose proofs are the first case's twice.
             let mut forged = honest.clone();
             let mut row = forged["trees"][0]["rows"][0].clone();
-            row[0] = json!(1);
+            row["case"] = json!(1);
             forged["trees"][0]["rows"].as_array_mut().unwrap().push(row);
             for place in places(&forged.clone(), &|key, _| key == "proven") {
                 let proven = forged.pointer_mut(&place).unwrap().as_array_mut().unwrap();

@@ -4,6 +4,7 @@
 //! `FIRE_ASSAY_CASES=10000 cargo test --release -p zonotope-verify --test verify` is the full size.
 
 mod bounds;
+mod combinations;
 mod complete;
 mod conversions;
 mod forgery;
