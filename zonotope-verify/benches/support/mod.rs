@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 /// Processor seconds of this process, where the system says so.
-pub fn processor_seconds() -> Option<f64> {
+pub(crate) fn processor_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
@@ -14,7 +14,7 @@ pub fn processor_seconds() -> Option<f64> {
 }
 
 /// Runs `work`, and says how many processor seconds it took; wall-clock seconds where the system does not tell.
-pub fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let before = processor_seconds();
     let clock = Instant::now();
     let result = work();
@@ -26,13 +26,13 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 }
 
 /// Forgets the largest memory of this process so far.
-pub fn reset_peak() {
+pub(crate) fn reset_peak() {
     // Where the system has no such file the peak is that of the whole run.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
 /// The largest resident memory of this process since it was reset, in MiB.
-pub fn peak_mebibytes() -> Option<f64> {
+pub(crate) fn peak_mebibytes() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;

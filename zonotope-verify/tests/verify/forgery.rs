@@ -204,7 +204,7 @@ fn a_proof_of_one_case_is_none_of_another() {
     for on in [BranchOn::Activations, BranchOn::Inputs] {
         let (network, input, exact) = instance(22);
         let good = case(&input, exact - 1e-3);
-        let honest = written(&prove(&network, &spec(&[good.clone()]), on));
+        let honest = written(&prove(&network, &spec(std::slice::from_ref(&good)), on));
         let wide = |by: f64| {
             let lower = input.lower().iter().map(|x| x - by).collect();
             InputBox::new(lower, input.upper().iter().map(|x| x + by).collect()).unwrap()
