@@ -136,9 +136,9 @@ impl<N, S> Frontier<N, S> {
         }
     }
 
-    /// Nodes that were bounded, for all rows together.
+    /// Nodes that were bounded for the row that most were bounded for.
     fn bounded(&self) -> usize {
-        self.nodes.iter().sum()
+        self.nodes.iter().copied().max().unwrap_or_default()
     }
 
     /// Whether it can be about so many rows, with open nodes like these.

@@ -28,7 +28,7 @@ use crate::verify::VerifierConfig;
 const MAGIC: [u8; 8] = *b"ZVSEARCH";
 
 /// Version of the payload; a change of what its numbers mean changes it too.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Bytes before the payload.
 const HEAD: usize = 8 + 4 + 3 * 8;

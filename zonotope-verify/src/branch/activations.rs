@@ -177,7 +177,6 @@ pub(crate) fn branch_on_activations(
             refined,
         },
         relaxed,
-        roots,
         config,
         device,
         state: start.unwrap_or_else(|| Frontier::new(ActivationNode::Open, roots.len())),
@@ -227,7 +226,6 @@ struct Host<'a> {
 struct Search<'a> {
     host: Host<'a>,
     relaxed: &'a Relaxed<'a>,
-    roots: &'a [Root],
     config: &'a BranchConfig,
     device: &'a Device,
     state: DecisionSearch,
@@ -347,7 +345,7 @@ struct Child {
 impl Search<'_> {
     /// Puts the root among the open domains, or among those that are proven.
     fn begin(&mut self) {
-        let roots = self.roots.iter().enumerate();
+        let roots = self.host.roots.iter().enumerate();
         let rows = roots
             .map(|(row, root)| OpenRow {
                 row,
@@ -367,11 +365,21 @@ impl Search<'_> {
         );
     }
 
-    /// Takes the worst domains, cuts each in two and bounds the halves. `true` if a domain turned up in which nothing can be done any more.
+    /// Takes the worst domains, cuts each in two and bounds the halves. `true` if in none of the open domains anything can be done any more.
     fn round(&mut self) -> Result<bool> {
-        let mut batch = Vec::new();
+        let mut batch: Vec<Open<Domain>> = Vec::new();
         let mut rows = 0;
         while rows < self.config.batch.max(1) {
+            // Domains in which nothing can be done any more come last.
+            match self.state.open.peek() {
+                Some(open) if !open.state.solved => {}
+                next => {
+                    if next.is_some() && batch.is_empty() {
+                        return Ok(true);
+                    }
+                    break;
+                }
+            }
             let Some(open) = self.state.open.pop() else {
                 break;
             };
@@ -385,11 +393,9 @@ impl Search<'_> {
             .collect();
         let mut children: Vec<Child> = Vec::with_capacity(2 * batch.len());
         let mut last: Vec<Child> = Vec::new();
-        let mut exhausted = false;
         for (open, split) in batch.into_iter().zip(chosen) {
             let Some(split) = split else {
                 // All signs are decided: the rest is a linear program, and a matter of how well it is solved.
-                exhausted |= open.state.solved;
                 last.push(Child {
                     node: open.node,
                     domain: open.state,
@@ -433,14 +439,7 @@ impl Search<'_> {
                 });
             }
         }
-        if exhausted {
-            for Child { node, domain } in children.into_iter().chain(last) {
-                self.push(node, domain);
-            }
-            return Ok(true);
-        }
         // Bounds under the new decision; where they contradict each other no input is left.
-        let host = self.host;
         let nonempty: Vec<bool> = children
             .par_iter_mut()
             .map(|child| host.tighten(&mut child.domain))
@@ -460,7 +459,6 @@ impl Search<'_> {
         self.ascend(&mut children)?;
         self.solve(&mut last)?;
         children.append(&mut last);
-        let host = self.host;
         children
             .par_iter_mut()
             .try_for_each(|child| host.bound(&mut child.domain))?;
@@ -478,7 +476,7 @@ impl Search<'_> {
         let mut proven = Vec::new();
         let mut rows = Vec::with_capacity(domain.rows.len());
         for open in domain.rows {
-            if open.value > self.roots[open.row].space.bound {
+            if open.value > self.host.roots[open.row].space.bound {
                 self.state.finished[open.row] = self.state.finished[open.row].min(open.value);
                 proven.push(RowProof {
                     row: open.row,
@@ -505,8 +503,13 @@ impl Search<'_> {
     }
 
     fn push(&mut self, node: usize, domain: Domain) {
+        let bound = if domain.solved {
+            f64::INFINITY
+        } else {
+            domain.distance(self.host.roots)
+        };
         self.state.open.push(Open {
-            bound: domain.distance(self.roots),
+            bound,
             node,
             state: domain,
         });
@@ -542,7 +545,7 @@ impl Search<'_> {
             rows: rows.len(),
             coefficients: rows
                 .iter()
-                .flat_map(|(_, open)| self.roots[open.row].space.coefficients.iter().copied())
+                .flat_map(|(_, open)| self.host.roots[open.row].space.coefficients.iter().copied())
                 .collect(),
         };
         let multipliers: Vec<Vec<f64>> = (0..relaxed.hidden.len())
@@ -588,7 +591,7 @@ impl Search<'_> {
         let nearest = rows
             .iter()
             .zip(values)
-            .map(|((_, open), value)| value - self.roots[open.row].space.bound)
+            .map(|((_, open), value)| value - self.host.roots[open.row].space.bound)
             .enumerate()
             .min_by(|a, b| a.1.total_cmp(&b.1));
         let Some((index, distance)) = nearest else {
@@ -606,7 +609,7 @@ impl Search<'_> {
     /// Solves what is left of domains without open signs.
     fn solve(&mut self, children: &mut [Child]) -> Result<()> {
         let relaxed = self.relaxed;
-        let roots = self.roots;
+        let roots = self.host.roots;
         let points: Vec<(usize, Vec<f64>)> = children
             .par_iter_mut()
             .flat_map_iter(|child| {
