@@ -34,7 +34,6 @@ use crate::spec::{HalfSpace, InputBox, Spec};
 pub struct Certificate {
     pub(crate) relaxations: Vec<RelaxationProof>,
     /// Trees of decisions, each for several cases.
-    #[serde(default)]
     pub(crate) trees: Vec<DecisionTree>,
     /// By the number of the case.
     pub(crate) cases: BTreeMap<usize, CaseProof>,

@@ -73,6 +73,38 @@ pub(crate) struct DualValues {
     pub(crate) multipliers: Vec<Vec<f64>>,
 }
 
+impl DualValues {
+    /// Keeps of every row the better of two results.
+    pub(crate) fn improve(&mut self, found: &Self) {
+        let rows = self.values.len();
+        for row in 0..rows {
+            if found.values[row] > self.values[row] {
+                self.values[row] = found.values[row];
+                copy_row(&mut self.multipliers, &found.multipliers, row, rows);
+            }
+        }
+    }
+}
+
+/// One row of every matrix in a list, each of which has `rows` rows.
+pub(crate) fn row_of<T>(
+    matrices: &[Vec<T>],
+    row: usize,
+    rows: usize,
+) -> impl Iterator<Item = &[T]> {
+    matrices.iter().map(move |matrix| {
+        let width = matrix.len() / rows;
+        &matrix[row * width..(row + 1) * width]
+    })
+}
+
+/// Copies one row of every matrix in a list, each of which has `rows` rows.
+pub(crate) fn copy_row(to: &mut [Vec<f64>], from: &[Vec<f64>], row: usize, rows: usize) {
+    for (to, from) in to.iter_mut().zip(row_of(from, row, rows)) {
+        to[row * from.len()..(row + 1) * from.len()].copy_from_slice(from);
+    }
+}
+
 /// How many rows are evaluated together.
 const BLOCK: usize = 32;
 

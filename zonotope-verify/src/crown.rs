@@ -354,16 +354,7 @@ pub(crate) fn output_bounds(
     let slopes = search.slopes(bounds, target, config, limits);
     let multipliers = Multipliers::Slopes(&slopes);
     let mut best = dual_values(network, input, bounds, target, multipliers, None)?;
-    for row in 0..target.rows {
-        if crown.values[row] > best.values[row] {
-            best.values[row] = crown.values[row];
-            for (layer, rows) in best.multipliers.iter_mut().enumerate() {
-                let width = rows.len() / target.rows;
-                rows[row * width..(row + 1) * width]
-                    .copy_from_slice(&crown.multipliers[layer][row * width..(row + 1) * width]);
-            }
-        }
-    }
+    best.improve(&crown);
     Ok(best)
 }
 

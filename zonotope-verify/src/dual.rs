@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::ascent::Schedule;
 use crate::ascent::{Ascent, DeviceGroup, DeviceLayer};
 use crate::certificate::RelaxationProof;
-use crate::certify::{DualValues, Multipliers, Target, dual_values};
+use crate::certify::{DualValues, Multipliers, Target, copy_row, dual_values};
 use crate::crown::{
     AlphaCrownConfig, HiddenProof, IntermediateBounds, Search, output_bounds, proven_bounds,
 };
@@ -442,7 +442,7 @@ impl ZonoDual {
         if target.map > 0 {
             let (multipliers, searched) = self.ascend(relaxed, target, &paired.multipliers);
             let found = relaxed.prove(target, Multipliers::Given(&multipliers))?;
-            improve(&mut paired, found, target.rows);
+            paired.improve(&found);
             lower.clone_from(&paired.values);
             stages.push(stage("pairs", &lower, searched, &mut clock));
             let stopped = relaxed.limits.reached().is_some();
@@ -896,14 +896,6 @@ fn maximise(best: &mut [f64], found: &[f64]) {
     }
 }
 
-fn copy_row(to: &mut [Vec<f64>], from: &[Vec<f64>], row: usize, rows: usize) {
-    for (to, from) in to.iter_mut().zip(from) {
-        let width = to.len() / rows;
-        let span = row * width..(row + 1) * width;
-        to[span.clone()].copy_from_slice(&from[span]);
-    }
-}
-
 /// Zonotopes of the hidden layers; their hulls tighten the bounds.
 ///
 /// Once a limit is reached, the layers that are left get their boxes. Whatever is proven over boxes holds over the zonotopes within them, so a
@@ -927,16 +919,6 @@ pub(crate) fn zonotopes(
         *bounds = bounds.intersect(&hull, &format!("hidden layer {layer}"))?;
     }
     Ok(zonotopes.into_iter().map(Arc::new).collect())
-}
-
-/// Keeps of every row the better of two results.
-fn improve(best: &mut DualValues, found: DualValues, rows: usize) {
-    for row in 0..rows {
-        if found.values[row] > best.values[row] {
-            best.values[row] = found.values[row];
-            copy_row(&mut best.multipliers, &found.multipliers, row, rows);
-        }
-    }
 }
 
 fn stage(name: &str, bounds: &[f64], searched: Vec<f64>, clock: &mut Instant) -> Stage {

@@ -14,7 +14,7 @@ use crate::branch::{
 use crate::certificate::{
     CaseProof, Certificate, DecisionTree, GroupProof, RelaxationProof, TreeRow,
 };
-use crate::certify::Target;
+use crate::certify::{Target, row_of};
 use crate::checkpoint::{
     self, BoxSearch, Current, Keeper, Key, OpenCase, Place, Progress, Settled,
 };
@@ -137,14 +137,7 @@ impl Verifier {
         spec: &Spec,
         device: &Device,
     ) -> Result<(Report, Certificate)> {
-        let limits = Limits::within(self.config.timeout_seconds, self.cancel.clone())?;
-        let run = Run::new(&self.config, network, spec, device, &limits)?;
-        let place = self.place(network, spec)?;
-        let mut keeper = Keeper::new(place.as_ref(), &limits);
-        let progress = Progress::default();
-        // A file that cannot be written is found out now, and not when there is something to lose.
-        keeper.write(&progress)?;
-        run.finish(progress, keeper)
+        self.run(network, spec, device, false)
     }
 
     /// Goes on with a search from its checkpoint, under the limits of this verifier: nodes count from the start of the search, time
@@ -163,17 +156,37 @@ impl Verifier {
         spec: &Spec,
         device: &Device,
     ) -> Result<(Report, Certificate)> {
+        self.run(network, spec, device, true)
+    }
+
+    /// A search from its start, or from its checkpoint.
+    fn run(
+        &self,
+        network: &Network,
+        spec: &Spec,
+        device: &Device,
+        resumed: bool,
+    ) -> Result<(Report, Certificate)> {
         let limits = Limits::within(self.config.timeout_seconds, self.cancel.clone())?;
         let run = Run::new(&self.config, network, spec, device, &limits)?;
         let place = self.place(network, spec)?;
-        let Some(place) = &place else {
-            return Err(Error::InvalidConfig {
-                field: "checkpoint",
-                reason: "there is no file to go on from".to_owned(),
-            });
+        let mut keeper = Keeper::new(place.as_ref(), &limits);
+        let progress = match &place {
+            Some(place) if resumed => checkpoint::read(place, network, &run.cases)?,
+            None if resumed => {
+                return Err(Error::InvalidConfig {
+                    field: "checkpoint",
+                    reason: "there is no file to go on from".to_owned(),
+                });
+            }
+            _ => {
+                let progress = Progress::default();
+                // A file that cannot be written is found out now, and not when there is something to lose.
+                keeper.write(&progress)?;
+                progress
+            }
         };
-        let progress = checkpoint::read(place, network, &run.cases)?;
-        run.finish(progress, Keeper::new(Some(place), &limits))
+        run.finish(progress, keeper)
     }
 
     /// Where checkpoints of this search go.
@@ -520,17 +533,8 @@ impl<'a> Run<'a> {
                 proven.push((case, settled, proof));
                 continue;
             }
-            let multipliers: Vec<Vec<f32>> = found
-                .bound
-                .multipliers
-                .iter()
-                .map(|all| {
-                    let width = all.len() / count;
-                    all[row * width..(row + 1) * width]
-                        .iter()
-                        .map(|&x| x as f32)
-                        .collect()
-                })
+            let multipliers: Vec<Vec<f32>> = row_of(&found.bound.multipliers, row, count)
+                .map(|rho| rho.iter().map(|&x| x as f32).collect())
                 .collect();
             // The stored multipliers have 32 bits, so their own value counts.
             let wide = crate::certificate::wide(&multipliers);
@@ -702,13 +706,8 @@ fn grouped_proof(
     relaxation: usize,
     weights: Vec<u16>,
 ) -> CaseProof {
-    let multipliers = grouped
-        .multipliers
-        .iter()
-        .map(|all| {
-            let width = all.len() / rows;
-            all[row * width..(row + 1) * width].to_vec()
-        })
+    let multipliers = row_of(&grouped.multipliers, row, rows)
+        .map(<[f64]>::to_vec)
         .collect();
     let groups = grouped
         .neurons
