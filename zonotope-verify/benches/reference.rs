@@ -11,7 +11,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use serde_json::Value;
-use support::timed;
+use support::{folder, timed, wanted};
 use zonotope_verify::attack::{AttackConfig, attack};
 use zonotope_verify::dual::{Bound, ZonoDualConfig};
 use zonotope_verify::network::Network;
@@ -19,17 +19,11 @@ use zonotope_verify::objective::Objective;
 use zonotope_verify::spec::{HalfSpace, InputBox, UnsafeCase};
 
 fn main() {
-    let Some(folder) = std::env::var_os("FIRE_ASSAY_VERIFY") else {
-        println!("FIRE_ASSAY_VERIFY names no folder: nothing to compare with");
+    let Some(folder) = folder() else {
         return;
     };
-    let folder = Path::new(&folder);
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
-    let wants =
-        |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
+    let folder = folder.as_path();
+    let wants = wanted();
     let reference: Value =
         serde_json::from_slice(&std::fs::read(folder.join("reference_bounds.json")).unwrap())
             .unwrap();

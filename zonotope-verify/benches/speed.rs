@@ -6,12 +6,10 @@
 
 mod support;
 
-use std::path::Path;
-
 use burn::tensor::Device;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::{peak_mebibytes, reset_peak, timed};
+use support::{folder, peak_mebibytes, reset_peak, timed};
 use zonotope_verify::crown::{
     AlphaCrownConfig, IntermediateBounds, intermediate_bounds, lower_bounds,
 };
@@ -37,11 +35,9 @@ fn main() {
         &device,
     );
     certification(&network, &image, &device);
-    let Some(folder) = std::env::var_os("FIRE_ASSAY_VERIFY") else {
-        println!("\nFIRE_ASSAY_VERIFY names no folder: no trained networks");
+    let Some(folder) = folder() else {
         return;
     };
-    let folder = Path::new(&folder);
     for (net, theirs) in [("256x2", "0.13 to 0.5"), ("256x4", "0.7 to 2.0")] {
         let network =
             Network::from_onnx(folder.join(format!("mnist_fc/mnist-net_{net}.onnx"))).unwrap();

@@ -3,7 +3,26 @@
 // Every benchmark is a program of its own and uses its part of this.
 #![allow(dead_code)]
 
+use std::path::PathBuf;
 use std::time::Instant;
+
+/// The folder with networks and specifications, if the environment names one.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let folder = std::env::var_os("FIRE_ASSAY_VERIFY").map(PathBuf::from);
+    if folder.is_none() {
+        println!("FIRE_ASSAY_VERIFY names no folder: no networks to run on");
+    }
+    folder
+}
+
+/// Whether a part of an instance's name was given as an argument; all are wanted if there are no arguments.
+pub(crate) fn wanted() -> impl Fn(&str) -> bool {
+    let parts: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    move |name| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
+}
 
 /// Processor seconds of this process, where the system says so.
 pub(crate) fn processor_seconds() -> Option<f64> {
