@@ -109,11 +109,34 @@ impl Program {
         }
     }
 
-    /// A price for every constraint and the minimiser: the dual and primal solution, or where no input satisfies them all a ray that lifts the value by well over `missing`.
+    /// A price for every constraint and the minimiser: the dual and primal solution, or where no input satisfies them all a ray that lifts the value by
+    /// well over `missing`.
     fn prices(&self, input: &InputBox, missing: f64) -> Option<(Vec<f64>, Option<Vec<f64>>)> {
+        let solver = self.solved(input, None)?;
+        let found = &solver.solution;
+        match found.status {
+            SolverStatus::Solved
+            | SolverStatus::AlmostSolved
+            | SolverStatus::InsufficientProgress => {
+                Some((self.share(&found.z, 1.0), Some(found.x.clone())))
+            }
+            SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
+                self.ray(input, &found.z, missing)
+            }
+            // Nearly parallel constraints that contradict each other: by how much is a program that always has a solution, with prices of size one.
+            _ => {
+                let solver = self.solved(input, Some(1.0))?;
+                self.ray(input, &solver.solution.z, missing)
+            }
+        }
+        .filter(|(prices, _)| prices.iter().all(|price| price.is_finite()))
+    }
+
+    /// The solver, run on the program. With `most`, on another one: the largest number up to `most` by which all constraints can be exceeded at once.
+    fn solved(&self, input: &InputBox, most: Option<f64>) -> Option<DefaultSolver<f64>> {
         let inputs = input.len();
         let count = self.constraints.len();
-        let rows = count + 2 * inputs;
+        let sides = count + 2 * inputs;
         // Column by column: the constraints, then both sides of the box.
         let mut pointers = vec![0];
         let (mut indices, mut entries) = (Vec::new(), Vec::new());
@@ -128,10 +151,20 @@ impl Program {
             entries.extend([1.0, -1.0]);
             pointers.push(indices.len());
         }
-        let matrix = CscMatrix::new(rows, inputs, pointers, indices, entries);
         let mut right: Vec<f64> = self.constraints.iter().map(|(_, form)| form.1).collect();
         right.extend(input.upper());
         right.extend(input.lower().iter().map(|l| -l));
+        let mut objective = self.objective.0.clone();
+        if let Some(most) = most {
+            indices.extend((0..count).chain([sides]));
+            entries.extend(std::iter::repeat_n(1.0, count + 1));
+            pointers.push(indices.len());
+            right.push(most);
+            objective.fill(0.0);
+            objective.push(-1.0);
+        }
+        let (rows, columns) = (right.len(), objective.len());
+        let matrix = CscMatrix::new(rows, columns, pointers, indices, entries);
         let settings = DefaultSettings {
             verbose: false,
             tol_gap_abs: 1e-10,
@@ -140,52 +173,40 @@ impl Program {
             presolve_enable: false,
             ..DefaultSettings::default()
         };
-        let quadratic = CscMatrix::zeros((inputs, inputs));
+        let quadratic = CscMatrix::zeros((columns, columns));
         let cones = [NonnegativeConeT(rows)];
-        let mut solver = DefaultSolver::new(
-            &quadratic,
-            &self.objective.0,
-            &matrix,
-            &right,
-            &cones,
-            settings,
-        )
-        .ok()?;
+        let mut solver =
+            DefaultSolver::new(&quadratic, &objective, &matrix, &right, &cones, settings).ok()?;
         solver.solve();
-        let prices = |factor: f64| {
-            solver.solution.z[..count]
-                .iter()
-                .map(|z| factor * z.max(0.0))
-                .collect::<Vec<f64>>()
-        };
-        match solver.solution.status {
-            SolverStatus::Solved
-            | SolverStatus::AlmostSolved
-            | SolverStatus::InsufficientProgress => {
-                Some((prices(1.0), Some(solver.solution.x.clone())))
-            }
-            SolverStatus::PrimalInfeasible | SolverStatus::AlmostPrimalInfeasible => {
-                // Along the ray the value grows by -b z, less what the objective itself can lose over the box.
-                let growth: f64 = -right
-                    .iter()
-                    .zip(&solver.solution.z)
-                    .map(|(b, z)| b * z)
-                    .sum::<f64>();
-                let reach = input
-                    .lower()
-                    .iter()
-                    .zip(input.upper())
-                    .zip(&self.objective.0);
-                let loss: f64 = reach.map(|((l, u), a)| a.abs() * (u - l)).sum();
-                (growth > 0.0).then(|| {
-                    (
-                        prices(4.0 * (missing + loss + self.objective.1.abs()) / growth),
-                        None,
-                    )
-                })
-            }
-            _ => None,
+        Some(solver)
+    }
+
+    /// The prices of the constraints among the dual variables of all rows, times a factor.
+    fn share(&self, duals: &[f64], factor: f64) -> Vec<f64> {
+        let own = duals.iter().take(self.constraints.len());
+        own.map(|z| factor * z.max(0.0)).collect()
+    }
+
+    /// The multiple of a ray that lifts the value enough, if it shows that no input satisfies all constraints.
+    fn ray(
+        &self,
+        input: &InputBox,
+        duals: &[f64],
+        missing: f64,
+    ) -> Option<(Vec<f64>, Option<Vec<f64>>)> {
+        // Along the ray the value grows by the least of `-sum_k price_k constraint_k` over the box, less what the objective itself can lose there.
+        let prices = self.share(duals, 1.0);
+        let mut sum = (vec![0.0; input.len()], 0.0);
+        for ((_, form), price) in self.constraints.iter().zip(&prices) {
+            add(&mut sum, -price, form);
         }
+        let sides = || input.lower().iter().zip(input.upper());
+        let reach = sides().zip(&sum.0);
+        let growth = sum.1 + reach.map(|((l, u), a)| (a * l).min(a * u)).sum::<f64>();
+        let reach = sides().zip(&self.objective.0);
+        let loss: f64 = reach.map(|((l, u), a)| a.abs() * (u - l)).sum();
+        let factor = 4.0 * (missing + loss + self.objective.1.abs()) / growth;
+        (growth > 0.0).then(|| (self.share(duals, factor), None))
     }
 
     /// The multipliers of all layers that belong to the prices.
