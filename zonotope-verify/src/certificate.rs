@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::ascent::Split;
 use crate::boxes::{Boxes, Workspace};
 use crate::certify::{Multipliers, Target, dual_values};
-use crate::combination::{combined, per_weight};
+use crate::combination::{Reach, combined, per_weight};
 use crate::crown::{HiddenProof, replay};
 use crate::dual::{group_of, zonotopes};
 use crate::error::{Error, Result};
@@ -168,7 +168,7 @@ impl fmt::Display for ProvenBounds {
 
 /// Why weights are rejected.
 const NO_COMBINATION: &str =
-    "its weights do not combine the half-spaces: one each is needed, not all zero, and no rounding";
+    "its weights do not combine the half-spaces: one each is needed, and not all zero";
 
 impl Certificate {
     /// Proves the specification again, from the numbers stored here, and says how far its outputs stay from the unsafe ones.
@@ -213,7 +213,7 @@ impl Certificate {
                     let bounds = match trees.entry(*tree) {
                         Entry::Occupied(entry) => entry.into_mut(),
                         Entry::Vacant(entry) => {
-                            let spaces = shared.spaces(spec, &case.input).ok_or_else(|| {
+                            let spaces = shared.spaces(network, spec, &case.input).ok_or_else(|| {
                                 reject(
                                     "its tree is over another box, or its weights do not combine the half-spaces",
                                 )
@@ -244,7 +244,8 @@ impl Certificate {
                     multipliers,
                     groups,
                 } => {
-                    let space = combined(&case.outputs, weights)
+                    let reach = Reach::new(network, &case.input);
+                    let space = combined(&case.outputs, weights, &reach)
                         .ok_or_else(|| reject(NO_COMBINATION))?;
                     let (hidden, sets) =
                         prepared.of(&self.relaxations, *relaxation, first, &case.input)?;
@@ -338,11 +339,12 @@ impl Prepared<'_> {
 
 impl DecisionTree {
     /// What the tree's rows say is impossible; none if a row is over another box or no combination.
-    fn spaces(&self, spec: &Spec, input: &InputBox) -> Option<Vec<HalfSpace>> {
+    fn spaces(&self, network: &Network, spec: &Spec, input: &InputBox) -> Option<Vec<HalfSpace>> {
+        let reach = Reach::new(network, input);
         let space = |row: &TreeRow| {
             let owner = spec.cases.get(row.case)?;
             (owner.input == *input).then_some(())?;
-            combined(&owner.outputs, &row.weights)
+            combined(&owner.outputs, &row.weights, &reach)
         };
         self.rows.iter().map(space).collect()
     }
@@ -694,10 +696,11 @@ fn check_boxes(
     at: &str,
 ) -> Result<f64> {
     let boxes = Boxes::new(network);
+    let reach = Reach::new(network, input);
     let check = |node: &InputNode, part: InputBox| match node {
         InputNode::Open => Err("it was left open".into()),
         InputNode::Leaf { weights } => {
-            let space = combined(spaces, weights).ok_or(NO_COMBINATION)?;
+            let space = combined(spaces, weights, &reach).ok_or(NO_COMBINATION)?;
             let (mut workspace, mut slopes) = <(Workspace, Vec<f64>)>::default();
             boxes.enter(&part, &mut workspace)?;
             let row = &space.coefficients;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{BranchConfig, Frontier, Keep, Open};
 use crate::boxes::{Boxes, Workspace};
 use crate::certificate::InputNode;
-use crate::combination::{combined, per_weight, single, weigh};
+use crate::combination::{Reach, combined, per_weight, single, weigh};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::network::Network;
@@ -201,6 +201,7 @@ struct Judged {
 struct Judge<'a> {
     boxes: Boxes<'a>,
     case: &'a UnsafeCase,
+    reach: Reach<'a>,
     /// The coefficients of all half-spaces.
     rows: Vec<f64>,
 }
@@ -211,6 +212,7 @@ impl<'a> Judge<'a> {
         Self {
             boxes: Boxes::new(network),
             case,
+            reach: Reach::new(network, &case.input),
             rows: spaces
                 .flat_map(|space| space.coefficients.iter().copied())
                 .collect(),
@@ -271,7 +273,7 @@ impl<'a> Judge<'a> {
                 .map(|(distance, slopes)| distance + slopes.iter().map(|s| s.abs()).sum::<f64>())
                 .collect();
             let together = weigh(&centers, slopes, sides)
-                .and_then(|weights| Some((combined(spaces, &weights)?, weights)));
+                .and_then(|weights| Some((combined(spaces, &weights, &self.reach)?, weights)));
             if let Some((space, weights)) = together {
                 let value = self.boxes.bound(&space.coefficients, 1, workspace, slopes)[0];
                 let bound = per_weight(add_down(value, -space.bound), &weights);

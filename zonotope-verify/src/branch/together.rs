@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use crate::certify::{Multipliers, Target};
-use crate::combination::{combined, per_weight, rounded};
+use crate::combination::{Reach, combined, per_weight, rounded};
 use crate::dual::{Found, Relaxed, ZonoDual};
 use crate::error::Result;
 use crate::rounding::add_down;
@@ -43,7 +43,8 @@ pub(crate) fn combine(
     let Some(weights) = rounded(&game.solve()?) else {
         return Ok(None);
     };
-    let Some(space) = combined(spaces, &weights) else {
+    let reach = Reach::new(relaxed.network, relaxed.input);
+    let Some(space) = combined(spaces, &weights, &reach) else {
         return Ok(None);
     };
     let target = Target {
