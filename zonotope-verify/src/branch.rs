@@ -39,6 +39,8 @@ pub struct BranchConfig {
     pub refine: Refinement,
     /// Nodes that may be open at a time; a bound on the memory. Default 100,000.
     pub open: usize,
+    /// Open parts of an input box at which [`BranchOn::Auto`] turns to the signs of neurons. Default 100,000.
+    pub turn: usize,
 }
 
 impl Default for BranchConfig {
@@ -51,6 +53,7 @@ impl Default for BranchConfig {
             step_size: 0.05,
             nodes: 1_000_000,
             open: 100_000,
+            turn: 100_000,
         }
     }
 }
@@ -59,7 +62,7 @@ impl Default for BranchConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BranchOn {
-    /// Inputs if there are at most 20 of them, else activations.
+    /// Inputs first if there are at most 20 of them; activations else, and where parts of the box become too many or too small.
     Auto,
     /// The signs of neurons.
     Activations,

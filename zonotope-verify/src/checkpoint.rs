@@ -28,7 +28,7 @@ use crate::verify::VerifierConfig;
 const MAGIC: [u8; 8] = *b"ZVSEARCH";
 
 /// Version of the payload; a change of what its numbers mean changes it too.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes before the payload.
 const HEAD: usize = 8 + 4 + 3 * 8;
@@ -44,6 +44,8 @@ pub(crate) struct Progress {
     pub(crate) certificate: Certificate,
     /// Open searches on inputs, by the number of the case.
     pub(crate) inputs: BTreeMap<usize, InputSearch>,
+    /// Cases whose search on inputs gave up and that go on with activations, with what it had proven.
+    pub(crate) turned: BTreeMap<usize, f64>,
     /// Open searches on activations, by the number of the first case over the box.
     pub(crate) boxes: BTreeMap<usize, BoxSearch>,
     /// What stopped the open searches in this run.
@@ -107,6 +109,7 @@ impl Progress {
         self.attacks.len() <= cases.len()
             && self.settled.keys().all(known)
             && self.inputs.keys().all(known)
+            && self.turned.keys().all(known)
             && self.inputs.values().all(|search| search.fits(inputs))
             && boxes
     }

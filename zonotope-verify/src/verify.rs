@@ -284,21 +284,31 @@ impl<'a> Run<'a> {
             BranchOn::Auto => self.network.inputs() <= 20,
             BranchOn::Activations | BranchOn::Nothing => false,
         };
-        let mut rest: Vec<usize> = (0..self.cases.len()).collect();
+        if on_inputs {
+            for case in 0..self.cases.len() {
+                if progress.settled.contains_key(&case) || progress.turned.contains_key(&case) {
+                    continue;
+                }
+                let found = self.on_inputs(case, progress, keeper)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+                keeper.seal(progress)?;
+            }
+        }
+        let mut rest: Vec<usize> = (0..self.cases.len())
+            .filter(|case| !on_inputs || progress.turned.contains_key(case))
+            .collect();
         while let Some(&first) = rest.first() {
             // Cases over one box are bounded together.
             let (same, others): (Vec<usize>, Vec<usize>) = rest.into_iter().partition(|&index| {
-                index == first || (!on_inputs && self.cases[index].input == self.cases[first].input)
+                index == first || self.cases[index].input == self.cases[first].input
             });
             rest = others;
             if same.iter().all(|case| progress.settled.contains_key(case)) {
                 continue;
             }
-            let found = if on_inputs {
-                self.on_inputs(first, progress, keeper)?
-            } else {
-                self.over_one_box(&same, progress, keeper)?
-            };
+            let found = self.over_one_box(&same, progress, keeper)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -344,6 +354,10 @@ impl<'a> Run<'a> {
             return Ok(found);
         }
         match stopped {
+            // Of signs there are finitely many.
+            Some(Reason::Exhausted) if self.config.branch.on == BranchOn::Auto => {
+                progress.turned.insert(index, search.bound());
+            }
             Some(reason) if may_go_on(reason) => {
                 progress.reasons.insert(index, reason);
                 progress.inputs.insert(index, search);
@@ -669,7 +683,10 @@ impl Progress {
         let tree = self.certificate.trees.len();
         let bounds = search.bounds(&open.roots).into_iter().zip(&search.nodes);
         for (row, ((bound, proven), &nodes)) in open.rows.iter().zip(bounds) {
-            let bound = per_weight(bound, &row.weights);
+            let mut bound = per_weight(bound, &row.weights);
+            if let Some(before) = self.turned.get(&row.case).filter(|_| !proven) {
+                bound = bound.max(*before);
+            }
             let settled = Settled {
                 bound,
                 root_bound: row.root_bound,

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{BranchConfig, Frontier, Keep, Open};
+use super::{BranchConfig, BranchOn, Frontier, Keep, Open};
 use crate::boxes::{Boxes, Workspace};
 use crate::certificate::InputNode;
 use crate::combination::{Reach, combined, per_weight, single, weigh};
@@ -140,6 +140,11 @@ pub(crate) fn branch_on_inputs(
             }
         }
         if search.open.is_empty() || stopped.is_some() {
+            break;
+        }
+        if config.on == BranchOn::Auto && search.open.len() >= config.turn {
+            // Where the least distance is attained along a face, ever smaller parts come to no end.
+            stopped = Some(Reason::Exhausted);
             break;
         }
         stopped = limits.reached().or_else(|| {

@@ -68,19 +68,26 @@ const FAMILIES: [&[usize]; 6] = [
     &[1, 7, 5, 1],
 ];
 
+/// A network with few neurons, some idle, and a box.
+fn small(seed: u64) -> (Network, InputBox) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let widths = FAMILIES[seed as usize % FAMILIES.len()];
+    let share = [0.0, 0.2][rng.random_range(0..2)];
+    let network = with_idle_neurons(widths, 1.0, share, &mut rng);
+    let radius = [0.2, 0.7, 1.5][rng.random_range(0..3)];
+    let input = random_box(widths[0], radius, &mut rng);
+    (network, input)
+}
+
 /// The claim holds by 1e-6, and the one that asks for 2e-6 more is refuted; branching on either.
 #[test]
 fn small_networks_are_decided_on_both_sides_of_their_minimum() {
     let gap = 1e-6;
     (0..cases(600) as u64).into_par_iter().for_each(|seed| {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let device = Device::flex();
-        let widths = FAMILIES[seed as usize % FAMILIES.len()];
-        let network = with_idle_neurons(widths, 1.0, [0.0, 0.2][rng.random_range(0..2)], &mut rng);
-        let radius = [0.2, 0.7, 1.5][rng.random_range(0..3)];
-        let input = random_box(widths[0], radius, &mut rng);
+        let (network, input) = small(seed);
         let exact = exact_minimum(&network, &[1.0], &input);
-        for on in [BranchOn::Activations, BranchOn::Inputs] {
+        for on in [BranchOn::Activations, BranchOn::Auto] {
             let verifier = verifier(on).init();
             let safe = above(&input, exact - gap);
             let (report, certificate) = verifier.prove(&network, &safe, &device).unwrap();
@@ -107,6 +114,53 @@ fn small_networks_are_decided_on_both_sides_of_their_minimum() {
             );
         }
     });
+}
+
+/// A claim whose margin is least along a face of small parts: cutting the box does not end, deciding signs does. It went on from a checkpoint, too.
+#[test]
+fn where_parts_become_too_many_signs_are_decided() {
+    let device = Device::flex();
+    let (network, input) = small(352);
+    let spec = above(&input, exact_minimum(&network, &[1.0], &input) - 1e-6);
+    let settings = |on, nodes| VerifierConfig {
+        branch: BranchConfig {
+            on,
+            open: 2000,
+            turn: 1000,
+            nodes,
+            ..BranchConfig::default()
+        },
+        ..verifier(on)
+    };
+    let report = settings(BranchOn::Inputs, 1_000_000).init();
+    let report = report.verify(&network, &spec, &device).unwrap();
+    assert!(
+        matches!(report.verdict, Verdict::Unknown { .. }),
+        "this says something of a harder claim only: {report}"
+    );
+    let whole = settings(BranchOn::Auto, 1_000_000).init();
+    let (mut whole, certificate) = whole.prove(&network, &spec, &device).unwrap();
+    assert!(matches!(whole.verdict, Verdict::Verified { .. }), "{whole}");
+    certificate.check(&network, &spec).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("search");
+    let mut nodes = 1;
+    let (mut report, again) = loop {
+        let part = settings(BranchOn::Auto, nodes).init();
+        let part = part.with_checkpoint(&path, 1e6);
+        let (report, again) = if nodes == 1 {
+            part.prove(&network, &spec, &device)
+        } else {
+            part.resume(&network, &spec, &device)
+        }
+        .unwrap();
+        if matches!(report.verdict, Verdict::Verified { .. }) {
+            break (report, again);
+        }
+        nodes *= 4;
+    };
+    (report.seconds, whole.seconds) = (0.0, 0.0);
+    assert_eq!((report, again), (whole, certificate));
 }
 
 /// That a report refutes a specification, with an input that does.
@@ -174,7 +228,7 @@ fn random_specifications_are_decided_as_they_are() {
         last.outputs
             .iter_mut()
             .for_each(|space| space.bound += 2.0 * distance);
-        for on in [BranchOn::Activations, BranchOn::Inputs] {
+        for on in [BranchOn::Activations, BranchOn::Auto] {
             let verifier = verifier(on).init();
             let at = format!("{on:?}, specification {seed} at {distance}");
             let (report, certificate) = verifier.prove(&network, &safe, &device).unwrap();
@@ -396,7 +450,7 @@ fn a_distance_for_the_rounding_of_others_is_kept() {
     let input = random_box(3, 0.4, &mut rng);
     let exact = exact_minimum(&network, &[1.0], &input);
     let spec = above(&input, exact - 0.01);
-    for on in [BranchOn::Activations, BranchOn::Inputs] {
+    for on in [BranchOn::Activations, BranchOn::Auto] {
         for (inference_slack, enough) in [(0.005, true), (0.02, false)] {
             let config = VerifierConfig {
                 inference_slack,
@@ -438,7 +492,7 @@ fn a_violation_counts_in_both_arithmetics_only() {
     ];
     let network = Network::new(vec![2], layers).unwrap();
     let input = InputBox::new(vec![1.0; 2], vec![1.0; 2]).unwrap();
-    for on in [BranchOn::Activations, BranchOn::Inputs] {
+    for on in [BranchOn::Activations, BranchOn::Auto] {
         let verdict = |sign: f64, bound: f64| {
             let mut spec = above(&input, bound);
             spec.cases[0].outputs[0].coefficients[0] = sign;
