@@ -241,7 +241,16 @@ fn examine(
     Ok((examined, wrong))
 }
 
+/// Draws all methods but intervals, if there are others: those lie so far below that nothing else could be told apart.
 fn draw(args: &Args, examined: &[Examined], methods: &[&str], report: &Report) -> Result<()> {
+    let close: Vec<&str> = (methods.iter().copied())
+        .filter(|method| *method != Method::Interval.name())
+        .collect();
+    let methods = if close.is_empty() {
+        methods
+    } else {
+        &close[..]
+    };
     let title = |what: &str| format!("{what}, {} images, eps = {}", examined.len(), args.eps);
     let any = examined
         .iter()
