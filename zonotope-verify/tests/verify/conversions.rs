@@ -4,7 +4,9 @@ use burn::tensor::Device;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use zonotope_verify::attack::{AttackConfig, attack};
-use zonotope_verify::dual::{AscentConfig, PaperExperiment, ZonoDualConfig};
+use zonotope_verify::dual::{
+    AscentConfig, Bound, PaperExperiment, Schedule, StepSize, ZonoDualConfig,
+};
 use zonotope_verify::method::Method;
 use zonotope_verify::network::Network;
 use zonotope_verify::objective::Objective;
@@ -102,6 +104,66 @@ fn instances(rng: &mut ChaCha8Rng) -> Vec<(Network, InputBox)> {
     networks.into_iter().map(boxed).collect()
 }
 
+/// How far apart two searches may end that differ in roundings only, as a part of the bound, where they go on until little is left to gain.
+const ROUNDING: f64 = 1e-3;
+
+/// The same for searches that stop after a number of steps or of cases, as all do by default: what is left to gain then depends on the way. Of 96 random
+/// networks the worst bound moved by 0.023 on one device when the first step was 1e-6 longer, half of them by less than 1e-3; where two points tie,
+/// another device may take the other one, which is more than a rounding.
+const STOPPED: f64 = 0.03;
+
+/// ZonoDual with the defaults and a first step that is longer by a part of itself.
+fn stopped(longer: f64) -> ZonoDualConfig {
+    ZonoDualConfig::new().with_ascent(AscentConfig {
+        step_size: StepSize::Relative(0.067 * (1.0 + longer)),
+        ..AscentConfig::default()
+    })
+}
+
+/// The same with pairs only and so many steps that little is left to gain.
+fn converged(longer: f64) -> ZonoDualConfig {
+    let ascent = AscentConfig {
+        steps: 3000,
+        step_size: StepSize::Relative(0.067 * (1.0 + longer)),
+        schedule: Schedule::Geometric { to: 0.005 },
+    };
+    ZonoDualConfig::new().with_ascent(ascent).with_groups(None)
+}
+
+/// Whether all stages of two runs end close together.
+fn assert_close(here: &Bound, there: &Bound, tolerance: f64, name: &str) {
+    assert_eq!(here.stages.len(), there.stages.len(), "{name}");
+    for (here, there) in here.stages.iter().zip(&there.stages) {
+        assert_eq!(here.name, there.name, "{name}");
+        for (a, b) in here.bounds.iter().zip(&there.bounds) {
+            let name = format!("{name}, {}: {a} and {b}", here.name);
+            assert!((a - b).abs() <= tolerance * a.abs(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn other_steps_find_the_same_bounds() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let device = Device::flex();
+    let objective = Objective::margins(0, 3).unwrap();
+    for (index, (network, input)) in instances(&mut rng).into_iter().enumerate() {
+        let bounds = |config: ZonoDualConfig| {
+            let method = config.init();
+            method
+                .lower_bounds(&network, &input, &objective, &device)
+                .unwrap()
+        };
+        let [first, longer] = [0.0, 0.05].map(|longer| bounds(converged(longer)));
+        assert_close(&first, &longer, ROUNDING, &format!("network {index}"));
+        let first = bounds(stopped(0.0));
+        for longer in [1e-6, 2e-6, 3e-6] {
+            let name = format!("network {index}, {longer} longer");
+            assert_close(&first, &bounds(stopped(longer)), STOPPED, &name);
+        }
+    }
+}
+
 #[test]
 fn another_device_finds_the_same_bounds() {
     let Some(device) = other_device() else {
@@ -111,6 +173,9 @@ fn another_device_finds_the_same_bounds() {
     for (index, (network, input)) in instances(&mut rng).into_iter().enumerate() {
         let objective = Objective::margins(0, 3).unwrap();
         for method in Method::ALL {
+            if method == Method::ZonoDual {
+                continue;
+            }
             let bounds = |device| {
                 method
                     .lower_bounds(&network, &input, &objective, device)
@@ -118,10 +183,20 @@ fn another_device_finds_the_same_bounds() {
             };
             for (here, there) in bounds(&Device::flex()).into_iter().zip(bounds(&device)) {
                 assert!(
-                    (here - there).abs() < 1e-3 * here.abs(),
+                    (here - there).abs() <= ROUNDING * here.abs(),
                     "{method}: {here} and {there} for network {index}"
                 );
             }
+        }
+        for (config, tolerance) in [(converged(0.0), ROUNDING), (stopped(0.0), STOPPED)] {
+            let method = config.init();
+            let bounds = |device| {
+                method
+                    .lower_bounds(&network, &input, &objective, device)
+                    .unwrap()
+            };
+            let (here, there) = (bounds(&Device::flex()), bounds(&device));
+            assert_close(&here, &there, tolerance, &format!("network {index}"));
         }
         let case = UnsafeCase {
             input,
@@ -137,7 +212,7 @@ fn another_device_finds_the_same_bounds() {
         };
         let (here, there) = (value(&Device::flex()), value(&device));
         assert!(
-            (here - there).abs() < 1e-3 * here.abs(),
+            (here - there).abs() <= ROUNDING * here.abs(),
             "{here} and {there} for network {index}"
         );
     }
