@@ -15,6 +15,14 @@
     doc = "| `bpe_inference` | `bpe-inference` (default, off in this build) | What was this tokenizer trained on? |"
 )]
 #![cfg_attr(
+    feature = "dp-regression",
+    doc = "| [`dp_regression`] | `dp-regression` (default) | How to regress without giving anybody in the data away? |"
+)]
+#![cfg_attr(
+    not(feature = "dp-regression"),
+    doc = "| `dp_regression` | `dp-regression` (default, off in this build) | How to regress without giving anybody in the data away? |"
+)]
+#![cfg_attr(
     feature = "zonotope-verify",
     doc = "| [`zonotope_verify`] | `zonotope-verify` (default) | What can this network provably never do? |"
 )]
@@ -31,6 +39,9 @@
 #[cfg(feature = "bpe-inference")]
 #[doc(inline)]
 pub use bpe_inference;
+#[cfg(feature = "dp-regression")]
+#[doc(inline)]
+pub use dp_regression;
 #[cfg(feature = "zonotope-verify")]
 #[doc(inline)]
 pub use zonotope_verify;

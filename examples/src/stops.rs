@@ -1,5 +1,6 @@
 //! The default run of every program, which is also its stop in the tour.
 
 pub mod bpe_inference;
+pub mod dp_regression;
 #[cfg(feature = "burn")]
 pub mod zonotope_verify;

@@ -34,7 +34,10 @@ fn run(args: &Args, report: &Report) -> Result<Value> {
     report.say("# bpe-inference: what was this tokenizer trained on?\n");
     let options = stops::bpe_inference::Options::default();
     let bpe_inference = stops::bpe_inference::run(&options, &args.common, report)?;
-    let mut results = json!({"bpe-inference": bpe_inference});
+    report.say("\n# dp-regression: a regression that gives nobody in the data away\n");
+    let options = stops::dp_regression::Options::default();
+    let dp_regression = stops::dp_regression::run(&options, &args.common, report)?;
+    let mut results = json!({"bpe-inference": bpe_inference, "dp-regression": dp_regression});
     #[cfg(feature = "burn")]
     {
         report.say("\n# zonotope-verify: what can this network provably never do?\n");

@@ -1,6 +1,7 @@
 //! The programs as their users meet them: what they print, and what they say to bad input.
 
 mod bpe_inference;
+mod dp_regression;
 #[cfg(feature = "flex")]
 mod networks;
 mod support;

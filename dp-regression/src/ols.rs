@@ -1,0 +1,385 @@
+//! Ordinary least squares on a table less a few rows, with leverages and residuals, while rows are taken away one by one.
+//!
+//! A removal costs one product of the table with a vector: `h_i += u_i^2/(1-h_j)` and `e_i += u_i e_j/(1-h_j)` with `u_i = x_i' S^-1 x_j` (design,
+//! section 2.8). Everything is computed afresh after a removal with `h_j > 1/2`, where `1-h_j` cancels, and every [`REFRESH`] removals.
+
+use crate::dataset::Dataset;
+use crate::error::Result;
+use crate::linalg::double::{self, Double};
+use crate::linalg::pass::{self, Precision};
+use crate::linalg::triangular;
+use crate::linalg::whitening::{Demand, U, Whitening, whiten};
+
+/// Removals after which drift is wiped out.
+const REFRESH: usize = 16;
+/// A leverage beyond which updating is not accurate.
+const LARGE: f64 = 0.5;
+
+/// What computed leverages and residuals have to satisfy (design, sections 2.9 and 10.6).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accuracy {
+    /// `xi`: largest error of a leverage relative to itself, and of a residual relative to `residual` or the largest one.
+    pub(crate) relative: f64,
+    /// The smallest threshold that residuals are compared with; 0 if with none.
+    pub(crate) residual: f64,
+}
+
+/// The fit to the rows that are left.
+#[derive(Clone)]
+pub(crate) struct Fit<'a> {
+    data: &'a Dataset<'a>,
+    accuracy: Accuracy,
+    /// In ascending order.
+    removed: Vec<usize>,
+    whitening: Whitening,
+    /// The inverse of the whitened second moments of the rows that are left: `d d` numbers.
+    inverse: Vec<f64>,
+    beta: Vec<Double>,
+    /// Of removed rows, -1.
+    leverages: Vec<f64>,
+    /// Of removed rows, 0.
+    residuals: Vec<f64>,
+    updates: usize,
+    buffer: Vec<f64>,
+}
+
+impl<'a> Fit<'a> {
+    /// The fit to all rows but `removed` (ascending); `None` if they have no full rank.
+    pub(crate) fn new(
+        data: &'a Dataset<'a>,
+        removed: Vec<usize>,
+        accuracy: Accuracy,
+    ) -> Result<Option<Self>> {
+        let d = data.columns();
+        if data.rows() < d + removed.len() {
+            return Ok(None);
+        }
+        let exceptions: Vec<(usize, f64)> = removed.iter().map(|&row| (row, 0.0)).collect();
+        let mut demand = Demand {
+            leverage: accuracy.relative,
+            shape: f64::INFINITY,
+            from: Precision::Single64,
+        };
+        loop {
+            let Some(whitening) = whiten(data, &exceptions, &demand)? else {
+                return Ok(None);
+            };
+            let profile = pass::profile(
+                data,
+                &exceptions,
+                &whitening.transform,
+                &whitening.beta,
+                whitening.precision,
+            )?;
+            let mut fit = Self {
+                data,
+                accuracy,
+                removed: removed.clone(),
+                inverse: identity(d),
+                beta: whitening.beta.clone(),
+                leverages: profile.leverages,
+                residuals: profile.residuals,
+                updates: 0,
+                buffer: Vec::new(),
+                whitening,
+            };
+            fit.mark_removed();
+            fit.refine(&profile.correction)?;
+            if fit.residuals_are_accurate() {
+                return Ok(Some(fit));
+            }
+            if fit.whitening.precision == Precision::Double128 {
+                // Without a threshold there is nothing that residuals have to be accurate for.
+                return Ok((accuracy.residual == 0.0).then_some(fit));
+            }
+            demand.from = Precision::Double128;
+        }
+    }
+
+    /// Takes a row away; `false` if the rest has no full rank.
+    pub(crate) fn remove(&mut self, row: usize) -> Result<bool> {
+        let (leverage, residual) = (self.leverages[row], self.residuals[row]);
+        let at = self.removed.partition_point(|&removed| removed < row);
+        self.removed.insert(at, row);
+        if leverage > LARGE || self.updates == REFRESH {
+            return self.refresh();
+        }
+        let d = self.data.columns();
+        let (x, _) = self.data.row(row)?;
+        let w: Vec<f64> = pass::whitened_row(&self.whitening.transform, &x)
+            .iter()
+            .map(|w| w.to_f64())
+            .collect();
+        let q: Vec<f64> = (0..d)
+            .map(|i| {
+                self.inverse[i * d..(i + 1) * d]
+                    .iter()
+                    .zip(&w)
+                    .map(|(m, w)| m * w)
+                    .sum()
+            })
+            .collect();
+        let left = 1.0 - leverage;
+        let direction: Vec<Double> = q.iter().map(|&q| Double::from(q)).collect();
+        self.project(&direction)?;
+        for ((h, e), u) in self
+            .leverages
+            .iter_mut()
+            .zip(&mut self.residuals)
+            .zip(&self.buffer)
+        {
+            *h += u * u / left;
+            *e += u * residual / left;
+        }
+        for i in 0..d {
+            for j in 0..d {
+                self.inverse[i * d + j] += q[i] * q[j] / left;
+            }
+            self.beta[i] -= Double::from(q[i] * residual / left);
+        }
+        self.updates += 1;
+        self.mark_removed();
+        Ok(true)
+    }
+
+    /// Computes everything afresh; `false` if the rows have no full rank.
+    fn refresh(&mut self) -> Result<bool> {
+        match Self::new(self.data, std::mem::take(&mut self.removed), self.accuracy)? {
+            Some(fresh) => {
+                *self = fresh;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    pub(crate) fn removed(&self) -> &[usize] {
+        &self.removed
+    }
+
+    pub(crate) fn leverages(&self) -> &[f64] {
+        &self.leverages
+    }
+
+    pub(crate) fn residuals(&self) -> &[f64] {
+        &self.residuals
+    }
+
+    /// The row with the largest leverage, and that.
+    pub(crate) fn highest_leverage(&self) -> (usize, f64) {
+        largest(self.leverages.iter().copied())
+    }
+
+    /// The row with the largest residual, and its size.
+    pub(crate) fn largest_residual(&self) -> (usize, f64) {
+        largest(self.residuals.iter().map(|e| e.abs()))
+    }
+
+    /// The coefficients of the columns.
+    pub(crate) fn coefficients(&self) -> Vec<f64> {
+        triangular::times(&self.whitening.transform.t, &self.beta, self.data.columns())
+            .iter()
+            .map(|b| b.to_f64())
+            .collect()
+    }
+
+    /// The products of all rows with `T v`, into the buffer.
+    fn project(&mut self, v: &[Double]) -> Result<()> {
+        let direction = triangular::times(&self.whitening.transform.t, v, self.data.columns());
+        self.buffer.resize(self.data.rows(), 0.0);
+        pass::project(
+            self.data,
+            &direction,
+            self.whitening.precision,
+            &mut self.buffer,
+        )
+    }
+
+    /// Corrects coefficients, and residuals where that could matter.
+    fn refine(&mut self, correction: &[f64]) -> Result<()> {
+        let correction: Vec<Double> = correction.iter().map(|&c| Double::from(c)).collect();
+        self.beta
+            .iter_mut()
+            .zip(&correction)
+            .for_each(|(beta, c)| *beta += *c);
+        let shift = self.highest_leverage().1.max(0.0).sqrt() * length(&correction);
+        if shift > 0.125 * self.accuracy.relative * self.residual_scale() {
+            self.project(&correction)?;
+            self.residuals
+                .iter_mut()
+                .zip(&self.buffer)
+                .for_each(|(e, u)| *e -= u);
+            self.mark_removed();
+        }
+        Ok(())
+    }
+
+    fn residual_scale(&self) -> f64 {
+        self.accuracy.residual.max(self.largest_residual().1)
+    }
+
+    fn residuals_are_accurate(&self) -> bool {
+        let size = self.data.columns() as f64;
+        let unit = match self.whitening.precision {
+            Precision::Single64 => 2.0 * size * U,
+            Precision::Double128 => 4.0 * size * double::UNIT,
+        };
+        let reach = self.highest_leverage().1.max(0.0).sqrt() * length(&self.beta);
+        let error = unit * (1.0 + self.whitening.condition) * reach;
+        error <= 0.5 * self.accuracy.relative * self.residual_scale()
+    }
+
+    fn mark_removed(&mut self) {
+        for &row in &self.removed {
+            self.leverages[row] = -1.0;
+            self.residuals[row] = 0.0;
+        }
+    }
+}
+
+fn identity(d: usize) -> Vec<f64> {
+    let mut out = vec![0.0; d * d];
+    out.iter_mut().step_by(d + 1).for_each(|x| *x = 1.0);
+    out
+}
+
+fn length(v: &[Double]) -> f64 {
+    v.iter()
+        .map(|v| v.to_f64() * v.to_f64())
+        .sum::<f64>()
+        .sqrt()
+}
+
+/// The first of the largest numbers, and its place.
+fn largest(values: impl Iterator<Item = f64>) -> (usize, f64) {
+    values
+        .enumerate()
+        .fold((0, f64::NEG_INFINITY), |best, (index, value)| {
+            if value > best.1 { (index, value) } else { best }
+        })
+}
+
+/// The weighted fit that is released with noise: `T` with `T' S T = 1` and the whitened coefficients, `S = sum v_i x_i x_i'`.
+pub(crate) struct WeightedFit {
+    /// `T`, upper triangular by columns.
+    pub(crate) transform: Vec<Double>,
+    /// `T' sum v_i x_i y_i`
+    pub(crate) beta: Vec<Double>,
+}
+
+impl WeightedFit {
+    /// Fits with the weights `exceptions`, others 1. `None` if the rows have no full rank, or if even the highest precision leaves an error of
+    /// the coefficients above `center` (in the norm of `S`) or of the shape above `shape` (trace norm).
+    pub(crate) fn new(
+        data: &Dataset<'_>,
+        exceptions: &[(usize, f64)],
+        relative: f64,
+        center: f64,
+        shape: f64,
+    ) -> Result<Option<Self>> {
+        let mut from = Precision::Single64;
+        loop {
+            let demand = Demand {
+                leverage: relative,
+                shape,
+                from,
+            };
+            let Some(whitening) = whiten(data, exceptions, &demand)? else {
+                return Ok(None);
+            };
+            let profile = pass::profile(
+                data,
+                exceptions,
+                &whitening.transform,
+                &whitening.beta,
+                whitening.precision,
+            )?;
+            let size = data.columns() as f64;
+            // What one step of refinement leaves: its own relative error, what inexact rows do to residuals, what sums round.
+            let unit = match whitening.precision {
+                Precision::Single64 => 2.0 * size * U * (1.0 + whitening.condition),
+                Precision::Double128 => 4.0 * size * double::UNIT * (1.0 + whitening.condition),
+            };
+            let correction: Vec<Double> = profile
+                .correction
+                .iter()
+                .map(|&c| Double::from(c))
+                .collect();
+            let total_e = profile.residuals.iter().map(|e| e * e).sum::<f64>().sqrt();
+            let error = length(&correction) * (1e-7 + relative)
+                + unit * (size.sqrt() * length(&whitening.beta) + total_e)
+                + 600.0 * size.sqrt() * U * total_e;
+            if error <= center {
+                let beta = whitening
+                    .beta
+                    .iter()
+                    .zip(&correction)
+                    .map(|(b, c)| *b + *c)
+                    .collect();
+                return Ok(Some(Self {
+                    transform: whitening.transform.t,
+                    beta,
+                }));
+            }
+            if whitening.precision == Precision::Double128 {
+                return Ok(None);
+            }
+            from = Precision::Double128;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::synth::LinearModel;
+
+    /// Design 7.1 (c): leverages and residuals that were updated are those that are computed afresh.
+    #[test]
+    fn updates_agree_with_fresh_fits() {
+        for condition in [1.0, 1e8, 1e16] {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let sample = LinearModel::new(400, 4)
+                .with_condition(condition)
+                .sample(&mut rng);
+            let sample = sample.expect("a model").with_outliers(3, 3.0, 50.0);
+            let data = Dataset::new(sample.x, sample.y, 4).expect("a table");
+            let accuracy = Accuracy {
+                relative: 1e-9,
+                residual: 1.0,
+            };
+            let mut fit = Fit::new(&data, Vec::new(), accuracy)
+                .expect("memory")
+                .expect("full rank");
+            for step in 0..24 {
+                let row = if step % 2 == 0 {
+                    fit.largest_residual().0
+                } else {
+                    fit.highest_leverage().0
+                };
+                assert!(fit.remove(row).expect("memory"));
+                let fresh = Fit::new(&data, fit.removed.clone(), accuracy)
+                    .expect("memory")
+                    .expect("full rank");
+                let scale = fresh.largest_residual().1;
+                for i in 0..400 {
+                    let (h, e) = (
+                        fit.leverages[i] - fresh.leverages[i],
+                        fit.residuals[i] - fresh.residuals[i],
+                    );
+                    assert!(
+                        h.abs() <= 1e-9 * fresh.leverages[i].abs(),
+                        "condition {condition:e}: {h:e}"
+                    );
+                    assert!(e.abs() <= 1e-9 * scale, "condition {condition:e}: {e:e}");
+                }
+                for (a, b) in fit.coefficients().iter().zip(fresh.coefficients()) {
+                    assert!((a - b).abs() <= 1e-9 * (1.0 + b.abs()) * condition.sqrt());
+                }
+            }
+        }
+    }
+}
