@@ -61,8 +61,8 @@ pub struct Dataset<'a> {
     rows: usize,
     columns: usize,
     storage: Storage<'a>,
-    /// A power of two for every column, or empty where none is needed.
-    scale: Vec<f64>,
+    /// Whether squares of some column could overflow or vanish.
+    is_extreme: bool,
     cancel: CancelToken,
 }
 
@@ -113,12 +113,12 @@ impl<'a> Dataset<'a> {
             .enumerate()
             .map(|(index, (x, y))| check(x, y, columns, index * 4096))
             .reduce(|| Ok(vec![0.0; columns]), |a, b| Ok(larger(a?, &b?)))?;
-        let scale = scales(&largest);
+        let is_extreme = is_extreme(&largest);
         Ok(Self {
             rows,
             columns,
             storage: Storage::Memory { x, y },
-            scale,
+            is_extreme,
             cancel: CancelToken::new(),
         })
     }
@@ -158,7 +158,7 @@ impl<'a> Dataset<'a> {
             rows: row,
             columns,
             storage: Storage::Blocks(blocks),
-            scale: scales(&largest),
+            is_extreme: is_extreme(&largest),
             cancel: CancelToken::new(),
         })
     }
@@ -225,9 +225,9 @@ impl<'a> Dataset<'a> {
         Ok((all_x, all_y))
     }
 
-    /// Powers of two for the columns, or nothing.
-    pub(crate) fn scale(&self) -> &[f64] {
-        &self.scale
+    /// Whether columns have to be scaled before their products are summed.
+    pub(crate) fn is_extreme(&self) -> bool {
+        self.is_extreme
     }
 
     /// Calls `visitor` with the first row's number, rows and responses of chunks that start at multiples of the lanes of a pass.
@@ -318,17 +318,8 @@ fn larger(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
     a
 }
 
-fn scales(largest: &[f64]) -> Vec<f64> {
-    if largest.iter().all(|l| *l == 0.0 || COMFORTABLE.contains(l)) {
-        return Vec::new();
-    }
-    // Exponents stay within the normal numbers, both of the scale and of its inverse.
-    let scale = |l: f64| {
-        if l == 0.0 {
-            1.0
-        } else {
-            (-l.log2().round().clamp(-1000.0, 1000.0)).exp2()
-        }
-    };
-    largest.iter().map(|&l| scale(l)).collect()
+fn is_extreme(largest: &[f64]) -> bool {
+    largest
+        .iter()
+        .any(|l| *l != 0.0 && !COMFORTABLE.contains(l))
 }

@@ -118,7 +118,13 @@ pub fn one_pass(data: &Dataset<'_>, ladder: &Ladder) -> Result<LevelSets> {
     let levels = ladder.levels();
     let cap = ladder.input().score_cap;
     let mut sets = vec![None; levels];
-    let Some(mut by_leverage) = Fit::new(data, Vec::new(), accuracy(ladder))? else {
+    let Some(mut by_leverage) = Fit::without_dominating(
+        data,
+        ladder.leverage_threshold(levels - 1),
+        cap,
+        accuracy(ladder),
+    )?
+    else {
         return Ok(LevelSets::new(sets));
     };
     // The fit to the rows that residuals have left, from where it differs from the other on.
@@ -176,7 +182,13 @@ pub fn from_scratch(
     level: usize,
 ) -> Result<Option<Vec<usize>>> {
     let cap = ladder.input().score_cap;
-    let Some(mut fit) = Fit::new(data, Vec::new(), accuracy(ladder))? else {
+    let Some(mut fit) = Fit::without_dominating(
+        data,
+        ladder.leverage_threshold(level),
+        cap,
+        accuracy(ladder),
+    )?
+    else {
         return Ok(None);
     };
     let kept = leverage_loop(&mut fit, ladder.leverage_threshold(level), cap)?

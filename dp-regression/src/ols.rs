@@ -39,6 +39,8 @@ pub(crate) struct Fit<'a> {
     leverages: Vec<f64>,
     /// Of removed rows, 0.
     residuals: Vec<f64>,
+    /// By how much residuals may be off, at most.
+    residual_error: f64,
     updates: usize,
     buffer: Vec<f64>,
 }
@@ -79,11 +81,14 @@ impl<'a> Fit<'a> {
                 beta: whitening.beta.clone(),
                 leverages: profile.leverages,
                 residuals: profile.residuals,
+                residual_error: 0.0,
                 updates: 0,
                 buffer: Vec::new(),
                 whitening,
             };
             fit.mark_removed();
+            let reach = fit.highest_leverage().1.max(0.0).sqrt() * length(&fit.beta);
+            fit.residual_error = fit.unit() * reach;
             fit.refine(&profile.correction)?;
             if fit.residuals_are_accurate() {
                 return Ok(Some(fit));
@@ -93,6 +98,23 @@ impl<'a> Fit<'a> {
                 return Ok((accuracy.residual == 0.0).then_some(fit));
             }
             demand.from = Precision::Double128;
+        }
+    }
+
+    /// The fit to all rows but those that certainly have a leverage above `threshold`, if all rows together are beyond any precision. `None` if that
+    /// does not help, or if it takes more than `cap` rows.
+    pub(crate) fn without_dominating(
+        data: &'a Dataset<'a>,
+        threshold: f64,
+        cap: usize,
+        accuracy: Accuracy,
+    ) -> Result<Option<Self>> {
+        if let Some(fit) = Self::new(data, Vec::new(), accuracy)? {
+            return Ok(Some(fit));
+        }
+        match pass::dominating_rows(data, threshold, cap)? {
+            Some(rows) if !rows.is_empty() => Self::new(data, rows, accuracy),
+            _ => Ok(None),
         }
     }
 
@@ -139,7 +161,13 @@ impl<'a> Fit<'a> {
         }
         self.updates += 1;
         self.mark_removed();
-        Ok(true)
+        // A gross residual leaves its rounding behind.
+        self.residual_error += (self.unit() + 4.0 * U) * residual.abs();
+        if self.residuals_are_accurate() {
+            Ok(true)
+        } else {
+            self.refresh()
+        }
     }
 
     /// Computes everything afresh; `false` if the rows have no full rank.
@@ -218,15 +246,18 @@ impl<'a> Fit<'a> {
         self.accuracy.residual.max(self.largest_residual().1)
     }
 
-    fn residuals_are_accurate(&self) -> bool {
+    /// The relative error of the product of a row and a vector in whitened coordinates.
+    fn unit(&self) -> f64 {
         let size = self.data.columns() as f64;
         let unit = match self.whitening.precision {
             Precision::Single64 => 2.0 * size * U,
             Precision::Double128 => 4.0 * size * double::UNIT,
         };
-        let reach = self.highest_leverage().1.max(0.0).sqrt() * length(&self.beta);
-        let error = unit * (1.0 + self.whitening.condition) * reach;
-        error <= 0.5 * self.accuracy.relative * self.residual_scale()
+        unit * (1.0 + self.whitening.condition)
+    }
+
+    fn residuals_are_accurate(&self) -> bool {
+        self.residual_error <= 0.5 * self.accuracy.relative * self.residual_scale()
     }
 
     fn mark_removed(&mut self) {
@@ -305,7 +336,16 @@ impl WeightedFit {
                 .iter()
                 .map(|&c| Double::from(c))
                 .collect();
-            let total_e = profile.residuals.iter().map(|e| e * e).sum::<f64>().sqrt();
+            let weight = |row: usize| {
+                let found = exceptions.binary_search_by_key(&row, |(row, _)| *row);
+                found.map_or(1.0, |at| exceptions[at].1)
+            };
+            let residuals = profile.residuals.iter().enumerate();
+            let squares = residuals.map(|(row, e)| match weight(row) {
+                0.0 => 0.0,
+                weight => weight * e * e,
+            });
+            let total_e = squares.sum::<f64>().sqrt();
             let error = length(&correction) * (1e-7 + relative)
                 + unit * (size.sqrt() * length(&whitening.beta) + total_e)
                 + 600.0 * size.sqrt() * U * total_e;

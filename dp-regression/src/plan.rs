@@ -425,10 +425,13 @@ fn best(input: &PlanInput, budget: &PrivacyBudget) -> Option<Plan> {
 /// Whether some plan exists, whatever its noise.
 fn is_feasible(input: &PlanInput, budget: &PrivacyBudget) -> bool {
     let largest = gdp::mu(budget.epsilon(), budget.delta());
-    [0.02, 0.1, 0.3, 0.5, 0.7, 0.9].iter().any(|share| {
-        let mu = share * largest;
-        least_cap(input, budget, mu)
-            .is_some_and(|start| plan_at(input, budget, start, 1, mu).is_some())
+    (1..=SHIFTS).any(|step| {
+        let mu = largest * f64::from(step) / f64::from(SHIFTS);
+        least_cap(input, budget, mu).is_some_and(|start| {
+            windows(start)
+                .into_iter()
+                .any(|window| plan_at(input, budget, start, window, mu).is_some())
+        })
     })
 }
 

@@ -22,7 +22,7 @@ const FEW: usize = 8;
 /// Rows whose weight is not 1, in ascending order.
 pub(crate) type Exceptions = [(usize, f64)];
 
-/// Second moments of a table whose columns are multiplied by [`Dataset::scale`]: `X'VX` (lower triangle), `X'Vy`.
+/// Second moments of a table whose columns are multiplied by a scale: `X'VX` (lower triangle), `X'Vy`.
 pub(crate) struct Moments {
     pub(crate) xx: Vec<Double>,
     pub(crate) xy: Vec<Double>,
@@ -111,6 +111,111 @@ fn within(exceptions: &Exceptions, first: usize, count: usize) -> &Exceptions {
     &exceptions[start..end]
 }
 
+/// Multiplies a row with the root of its weight. Without weight, whatever its numbers are.
+fn weigh(row: &mut [f64], weight: f64) {
+    if weight == 0.0 {
+        row.fill(0.0);
+    } else {
+        let root = weight.sqrt();
+        row.iter_mut().for_each(|x| *x *= root);
+    }
+}
+
+/// A power of two for every column that brings its largest number, of a row with weight, near 1.
+pub(crate) fn column_scales(data: &Dataset<'_>, exceptions: &Exceptions) -> Result<Vec<f64>> {
+    let largest = column_sizes(data, exceptions)?;
+    // Exponents stay within the normal numbers, both of the scale and of its inverse.
+    let scale = |l: f64| (-l.log2().round().clamp(-1000.0, 1000.0)).exp2();
+    Ok(largest
+        .iter()
+        .map(|&l| if l == 0.0 { 1.0 } else { scale(l) })
+        .collect())
+}
+
+/// The largest number of every column, of a row with weight.
+fn column_sizes(data: &Dataset<'_>, exceptions: &Exceptions) -> Result<Vec<f64>> {
+    let d = data.columns();
+    let states = lanes(
+        data,
+        || vec![0.0_f64; d],
+        |largest, first, x, y| {
+            let special = within(exceptions, first, y.len());
+            for (at, row) in x.chunks_exact(d).enumerate() {
+                let weighs = |(index, weight): &(usize, f64)| *index != first + at || *weight > 0.0;
+                if special.iter().all(weighs) {
+                    largest
+                        .iter_mut()
+                        .zip(row)
+                        .for_each(|(l, x)| *l = l.max(x.abs()));
+                }
+            }
+        },
+    )?;
+    Ok(states.into_iter().fold(vec![0.0; d], |mut all, lane| {
+        all.iter_mut()
+            .zip(lane)
+            .for_each(|(all, lane)| *all = all.max(lane));
+        all
+    }))
+}
+
+/// Rows that certainly have a leverage above `threshold`, one after the other, because they hold more than that share of the sum of squares of some
+/// column. `None` if there are more than `cap`.
+///
+/// No factorisation is needed for that, so it works where a few rows are so large that no precision is enough for all rows together.
+pub(crate) fn dominating_rows(
+    data: &Dataset<'_>,
+    threshold: f64,
+    cap: usize,
+) -> Result<Option<Vec<usize>>> {
+    let d = data.columns();
+    let mut removed: Vec<(usize, f64)> = Vec::new();
+    loop {
+        let sizes = column_sizes(data, &removed)?;
+        // For each column the sum of squares in units of the largest one, and the first row that has it.
+        let states = lanes(
+            data,
+            || vec![(0.0_f64, usize::MAX); d],
+            |sums, first, x, y| {
+                let special = within(&removed, first, y.len());
+                for (at, row) in x.chunks_exact(d).enumerate() {
+                    if special.iter().any(|(index, _)| *index == first + at) {
+                        continue;
+                    }
+                    for (((sum, place), x), size) in sums.iter_mut().zip(row).zip(&sizes) {
+                        let share = if *size > 0.0 { x / size } else { 0.0 };
+                        *sum += share * share;
+                        if share.abs() >= 1.0 {
+                            *place = (*place).min(first + at);
+                        }
+                    }
+                }
+            },
+        )?;
+        let columns = states
+            .into_iter()
+            .fold(vec![(0.0, usize::MAX); d], |mut all, lane| {
+                for (all, lane) in all.iter_mut().zip(lane) {
+                    *all = (all.0 + lane.0, all.1.min(lane.1));
+                }
+                all
+            });
+        let least = columns
+            .into_iter()
+            .filter(|(_, place)| *place != usize::MAX)
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        // With some room for rounding.
+        let Some((_, row)) = least.filter(|(sum, _)| 1.0 / sum > threshold * 1.001) else {
+            return Ok(Some(removed.into_iter().map(|(row, _)| row).collect()));
+        };
+        if removed.len() == cap {
+            return Ok(None);
+        }
+        let at = removed.partition_point(|(index, _)| *index < row);
+        removed.insert(at, (row, 0.0));
+    }
+}
+
 /// Sums of one lane, and its buffers.
 struct Sums {
     block: Vec<f64>,
@@ -197,10 +302,10 @@ fn block_gram_double(a: &[f64], d: usize, high: &mut [f64], low: &mut [f64]) {
 pub(crate) fn moments(
     data: &Dataset<'_>,
     exceptions: &Exceptions,
+    scale: &[f64],
     precision: Precision,
 ) -> Result<Moments> {
     let d = data.columns();
-    let scale = data.scale();
     let states = lanes(
         data,
         || Sums::new(d),
@@ -215,17 +320,15 @@ pub(crate) fn moments(
                 buffer.extend_from_slice(x);
                 responses.clear();
                 responses.extend_from_slice(y);
+                for &(row, weight) in special {
+                    let at = row - first;
+                    weigh(&mut buffer[at * d..(at + 1) * d], weight);
+                    responses[at] *= weight.sqrt();
+                }
                 if !scale.is_empty() {
                     for row in buffer.chunks_exact_mut(d) {
                         row.iter_mut().zip(scale).for_each(|(x, s)| *x *= s);
                     }
-                }
-                for &(row, weight) in special {
-                    let (at, root) = (row - first, weight.sqrt());
-                    buffer[at * d..(at + 1) * d]
-                        .iter_mut()
-                        .for_each(|x| *x *= root);
-                    responses[at] *= root;
                 }
                 (&buffer[..], &responses[..])
             };
@@ -366,8 +469,8 @@ pub(crate) fn transformed_gram(
                 }
             }
             for &(row, weight) in within(exceptions, first, y.len()) {
-                let (at, root) = (row - first, weight.sqrt());
-                w[at * d..(at + 1) * d].iter_mut().for_each(|w| *w *= root);
+                let at = row - first;
+                weigh(&mut w[at * d..(at + 1) * d], weight);
             }
             block_gram(&w, d, &mut sums.block);
             sums.absorb();
@@ -393,6 +496,9 @@ pub(crate) fn transformed_gram_double(
             for (at, row) in x.chunks_exact(d).enumerate() {
                 transform_row(transform, row, &mut w);
                 if let Some((_, weight)) = special.iter().find(|(row, _)| *row == first + at) {
+                    if *weight == 0.0 {
+                        continue;
+                    }
                     let root = weight.sqrt();
                     w.iter_mut().for_each(|w| *w = w.scale(root));
                 }
@@ -538,6 +644,9 @@ pub(crate) fn profile(
                         .iter()
                         .find(|(row, _)| *row == start + at)
                         .map_or(1.0, |(_, weight)| *weight);
+                    if weight == 0.0 {
+                        continue;
+                    }
                     let e = weight * e;
                     w.iter().zip(&mut sum).for_each(|(w, sum)| *sum += w * e);
                 }

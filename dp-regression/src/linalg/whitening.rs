@@ -12,7 +12,8 @@
 
 use super::double::{self, Double};
 use super::pass::{
-    BLOCK, Exceptions, Precision, Transform, moments, transformed_gram, transformed_gram_double,
+    BLOCK, Exceptions, Precision, Transform, column_scales, moments, transformed_gram,
+    transformed_gram_double,
 };
 use super::triangular;
 use crate::dataset::Dataset;
@@ -66,14 +67,19 @@ pub(crate) fn whiten(
 ) -> Result<Option<Whitening>> {
     let d = data.columns();
     let size = d as f64;
+    let scale = if data.is_extreme() {
+        column_scales(data, exceptions)?
+    } else {
+        Vec::new()
+    };
     if demand.from == Precision::Single64 {
-        let sums = moments(data, exceptions, Precision::Single64)?;
+        let sums = moments(data, exceptions, &scale, Precision::Single64)?;
         if let Some(t) = triangular::inverse_factor(&sums.xx, d, 0.0, 0.0) {
             let gram = (BLOCK as f64 + 4.0) * U * spread(&t, &sums.xx, d);
             let condition = condition(&t, d);
             let rows = size * U * condition;
             let beta = triangular::transposed_times(&t, &sums.xy, d);
-            let t = unscaled(t, data.scale(), d);
+            let t = unscaled(t, &scale, d);
             let found = |t: Vec<Double>, beta| Whitening {
                 transform: Transform::new(t, d),
                 precision: Precision::Single64,
@@ -102,18 +108,19 @@ pub(crate) fn whiten(
             }
         }
     }
-    whiten_double(data, exceptions, demand)
+    whiten_double(data, exceptions, &scale, demand)
 }
 
 /// Stages 3 and 4.
 fn whiten_double(
     data: &Dataset<'_>,
     exceptions: &Exceptions,
+    scale: &[f64],
     demand: &Demand,
 ) -> Result<Option<Whitening>> {
     let d = data.columns();
     let size = d as f64;
-    let sums = moments(data, exceptions, Precision::Double128)?;
+    let sums = moments(data, exceptions, scale, Precision::Double128)?;
     // What summing in blocks of twice 53 bits leaves.
     let unit = (BLOCK as f64) * U * U * (data.rows() as f64 + 64.0);
     let factor = triangular::inverse_factor(&sums.xx, d, 0.0, 0.0)
@@ -125,7 +132,7 @@ fn whiten_double(
             let Some(t) = triangular::inverse_factor(&sums.xx, d, shift, 0.0) else {
                 return Ok(None); // a column of zeros
             };
-            let transform = Transform::new(unscaled(t.clone(), data.scale(), d), d);
+            let transform = Transform::new(unscaled(t.clone(), scale, d), d);
             let again = transformed_gram_double(data, exceptions, &transform)?;
             match triangular::inverse_factor(&again, d, 0.0, 1e3 * shift) {
                 Some(second) => triangular::product(&t, &second, d),
@@ -134,7 +141,7 @@ fn whiten_double(
         }
     };
     let beta = triangular::transposed_times(&first, &sums.xy, d);
-    let transform = Transform::new(unscaled(first, data.scale(), d), d);
+    let transform = Transform::new(unscaled(first, scale, d), d);
     let again = transformed_gram(data, exceptions, &transform, Precision::Double128)?;
     let Some(second) = triangular::inverse_factor(&again, d, 0.0, HOPELESS) else {
         return Ok(None);

@@ -65,19 +65,35 @@ impl Table {
     /// # Errors
     /// As of [`Table::from_csv`].
     pub fn from_csv_reader(reader: impl Read, name: &str, options: &CsvOptions) -> Result<Self> {
-        let mut records = Records { reader: BufReader::new(reader), name, delimiter: options.delimiter, line: 0 };
-        let header = records.next()?.map(|(_, header)| header).unwrap_or_default();
+        let mut records = Records {
+            reader: BufReader::new(reader),
+            name,
+            delimiter: options.delimiter,
+            line: 0,
+        };
+        let header = records
+            .next()?
+            .map(|(_, header)| header)
+            .unwrap_or_default();
         let find = |column: &str| {
-            header.iter().position(|name| name == column).ok_or_else(|| Error::NoColumn {
-                file: name.to_owned(),
-                column: column.to_owned(),
-                columns: header.clone(),
-            })
+            header
+                .iter()
+                .position(|name| name == column)
+                .ok_or_else(|| Error::NoColumn {
+                    file: name.to_owned(),
+                    column: column.to_owned(),
+                    columns: header.clone(),
+                })
         };
         let target = find(&options.target)?;
         let columns = options.columns.clone().unwrap_or_else(|| {
-            let others = header.iter().enumerate().filter(|(index, _)| *index != target);
-            others.map(|(_, name)| Column::Number(name.clone())).collect()
+            let others = header
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index != target);
+            others
+                .map(|(_, name)| Column::Number(name.clone()))
+                .collect()
         });
         let mut names = Vec::new();
         let mut places = Vec::new();
@@ -89,14 +105,23 @@ impl Table {
                 }
                 Column::Categories { name, categories } => {
                     places.push((find(name)?, Some(&categories[..])));
-                    names.extend(categories.iter().skip(1).map(|category| format!("{name}={category}")));
+                    names.extend(
+                        categories
+                            .iter()
+                            .skip(1)
+                            .map(|category| format!("{name}={category}")),
+                    );
                 }
             }
         }
         let (mut x, mut y) = (Vec::new(), Vec::new());
         while let Some((line, fields)) = records.next()? {
             if fields.len() != header.len() {
-                return Err(records.bad(line, format!("{} fields, as in the header", header.len()), fields.len().to_string()));
+                return Err(records.bad(
+                    line,
+                    format!("{} fields, as in the header", header.len()),
+                    fields.len().to_string(),
+                ));
             }
             let number = |index: usize| match fields[index].parse::<f64>() {
                 Ok(number) => Ok(number),
@@ -110,7 +135,8 @@ impl Table {
                 match categories {
                     None => x.push(number(*index)?),
                     Some(categories) => {
-                        let is = |category: &String| f64::from(u8::from(*category == fields[*index]));
+                        let is =
+                            |category: &String| f64::from(u8::from(*category == fields[*index]));
                         x.extend(categories.iter().skip(1).map(is));
                     }
                 }
@@ -138,12 +164,19 @@ impl<R: Read> Records<'_, R> {
             let before = text.len();
             self.reader
                 .read_until(b'\n', &mut text)
-                .map_err(|source| Error::Io { path: self.name.into(), source })?;
+                .map_err(|source| Error::Io {
+                    path: self.name.into(),
+                    source,
+                })?;
             if text.len() == before {
                 return if before == 0 {
                     Ok(None)
                 } else {
-                    Err(self.bad(first, "a closing quote".to_owned(), "the end of the file".to_owned()))
+                    Err(self.bad(
+                        first,
+                        "a closing quote".to_owned(),
+                        "the end of the file".to_owned(),
+                    ))
                 };
             }
             self.line += 1;
@@ -157,10 +190,18 @@ impl<R: Read> Records<'_, R> {
                 break;
             }
         }
-        let text = String::from_utf8(text).map_err(|_| self.bad(first, "UTF-8".to_owned(), "other bytes".to_owned()))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| self.bad(first, "UTF-8".to_owned(), "other bytes".to_owned()))?;
         // A byte-order mark that some programs write.
-        let text = if first == 1 { text.trim_start_matches('\u{feff}') } else { &text };
-        Ok(Some((first, self.split(text.trim_end_matches(['\n', '\r'])))))
+        let text = if first == 1 {
+            text.trim_start_matches('\u{feff}')
+        } else {
+            &text
+        };
+        Ok(Some((
+            first,
+            self.split(text.trim_end_matches(['\n', '\r'])),
+        )))
     }
 
     fn split(&self, text: &str) -> Vec<String> {
@@ -174,7 +215,9 @@ impl<R: Read> Records<'_, R> {
                     characters.next();
                 }
                 '"' => quoted = !quoted,
-                other if other == delimiter && !quoted => fields.push(std::mem::take(&mut field).trim().to_owned()),
+                other if other == delimiter && !quoted => {
+                    fields.push(std::mem::take(&mut field).trim().to_owned())
+                }
                 other => field.push(other),
             }
         }
@@ -183,6 +226,11 @@ impl<R: Read> Records<'_, R> {
     }
 
     fn bad(&self, line: u64, expected: String, found: String) -> Error {
-        Error::Format { file: self.name.to_owned(), line, expected, found }
+        Error::Format {
+            file: self.name.to_owned(),
+            line,
+            expected,
+            found,
+        }
     }
 }

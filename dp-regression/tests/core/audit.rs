@@ -220,8 +220,12 @@ fn mutant_without_refusals_is_caught() {
         }
         law
     };
-    let pair = Neighbours::outliers(&plan, plan.score_cap() - 1).unwrap();
-    assert!(delta(&answer(&pair.first), &answer(&pair.second), 2.0) > 0.1);
+    // Outliers lie on alternating sides: one of two neighbouring numbers of them does not cancel.
+    let worst = [plan.score_cap() - 1, plan.score_cap()].map(|outliers| {
+        let pair = Neighbours::outliers(&plan, outliers).unwrap();
+        delta(&answer(&pair.first), &answer(&pair.second), 2.0)
+    });
+    assert!(worst[0].max(worst[1]) > 0.1, "{worst:?}");
 }
 
 #[test]
@@ -232,7 +236,7 @@ fn mutant_with_the_published_refusal_rule_is_caught() {
     let pass = |z: f64| match z {
         z if z <= 0.0 => 1.0,
         z if z >= cut => 0.0,
-        z => 1.0 - delta_part * (0.5 * epsilon * (z - 2.0)).exp(),
+        z => (1.0 - delta_part * (0.5 * epsilon * (z - 2.0)).exp()).max(0.0),
     };
     let law = |z: f64| OutputLaw {
         refusal: 1.0 - pass(z),
@@ -241,7 +245,7 @@ fn mutant_with_the_published_refusal_rule_is_caught() {
     let worst = (0..100)
         .map(|z| delta(&law(f64::from(z)), &law(f64::from(z + 2)), epsilon))
         .fold(0.0, f64::max);
-    assert!((worst - 0.2396).abs() < 1e-3, "{worst}");
+    assert!((0.23..0.25).contains(&worst), "{worst}");
     // Ours, on the same budget, is what it says.
     let table = dp_regression::refusal::split(epsilon, delta_part, 0.0).unwrap();
     for scores in table.windows(2) {

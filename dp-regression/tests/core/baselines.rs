@@ -60,7 +60,12 @@ fn all(epsilon: f64) -> Vec<Box<dyn PrivateRegressor>> {
                 .unwrap()
                 .with_noise(fast),
         ),
-        Box::new(RobustGd::new(budget, REPLACE).with_noise(fast)),
+        Box::new(
+            RobustGd::new(budget, REPLACE)
+                .with_steps(40, 0.5)
+                .unwrap()
+                .with_noise(fast),
+        ),
         Box::new(AdaClipSgd::new(budget, REPLACE).with_noise(fast)),
         Box::new(TukeyEm::new(budget, REPLACE, 400).unwrap().with_noise(fast)),
         Box::new(

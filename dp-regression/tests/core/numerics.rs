@@ -273,7 +273,7 @@ fn a_table_gives_the_same_bits_wherever_it_lies() {
     let sample = model
         .sample(&mut ChaCha8Rng::seed_from_u64(8))
         .unwrap()
-        .with_outliers(2, 1.0, 100.0);
+        .with_outliers(1, 1.0, 100.0);
     let release = |data: &Dataset<'_>| {
         issp.fit(data, &mut PrivacyRng::insecure_seeded(4))
             .unwrap()

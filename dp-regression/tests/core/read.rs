@@ -76,13 +76,28 @@ fn quotes_line_ends_and_empty_lines_are_understood() {
     let text = "\u{feff}\"a, \"\"x\"\"\",y\r\n\r\n1,2\r\n\n\"3\",\"4\"";
     let table = read(text, &CsvOptions::new("y")).unwrap();
     assert_eq!(table.names(), ["a, \"x\""]);
-    assert_eq!(table.dataset().unwrap().to_vectors().unwrap(), (vec![1.0, 3.0], vec![2.0, 4.0]));
-    assert!(matches!(read("a,y\n1,\"2\n3,4\n", &CsvOptions::new("y")), Err(Error::Format { line: 2, .. })));
-    let semicolons = CsvOptions { delimiter: b';', ..CsvOptions::new("y") };
+    assert_eq!(
+        table.dataset().unwrap().to_vectors().unwrap(),
+        (vec![1.0, 3.0], vec![2.0, 4.0])
+    );
+    assert!(matches!(
+        read("a,y\n1,\"2\n3,4\n", &CsvOptions::new("y")),
+        Err(Error::Format { line: 2, .. })
+    ));
+    let semicolons = CsvOptions {
+        delimiter: b';',
+        ..CsvOptions::new("y")
+    };
     assert_eq!(read("a;y\n1;2\n", &semicolons).unwrap().rows(), 1);
     let bytes: &[u8] = b"a,y\n1,\xff\n";
-    assert!(matches!(Table::from_csv_reader(bytes, "x", &semicolons), Err(Error::NoColumn { .. })));
-    assert!(matches!(Table::from_csv_reader(bytes, "x", &CsvOptions::new("y")), Err(Error::Format { line: 2, .. })));
+    assert!(matches!(
+        Table::from_csv_reader(bytes, "x", &semicolons),
+        Err(Error::NoColumn { .. })
+    ));
+    assert!(matches!(
+        Table::from_csv_reader(bytes, "x", &CsvOptions::new("y")),
+        Err(Error::Format { line: 2, .. })
+    ));
 }
 
 fn npy(kind: &str, shape: &str, bytes: &[u8]) -> Vec<u8> {

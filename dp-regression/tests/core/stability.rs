@@ -18,17 +18,34 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(rng: &mut impl Rng, ladder: &Ladder) -> Self {
+    fn new(rng: &mut impl Rng, ladder: &Ladder, n: usize, d: usize) -> Self {
         let input = ladder.input();
-        let (n, d) = (rng.random_range(40..160), rng.random_range(1..4));
         let level = rng.random_range(0..ladder.levels());
         let (tau, rho) = (
             ladder.leverage_threshold(level),
             ladder.residual_threshold(level),
         );
-        let planted = rng.random_range(0..=input.score_cap + 1);
+        let planted = rng.random_range(0..=input.score_cap);
         let first = hostile(rng, n, d, tau, rho, planted);
         let j = rng.random_range(0..n);
+        // In half of the pairs the row in question has about the largest leverage and residual that pass.
+        let canary = rng.random();
+        let mut first = first;
+        let edge = |table: &mut Table, sign: f64| {
+            if let Some((h, _, _)) = table.fit(&vec![1.0; table.y.len()]) {
+                let target = 0.98 * ladder.leverage_threshold(0);
+                let ratio = (target * (1.0 - h[j]) / (h[j] * (1.0 - target)).max(1e-12))
+                    .max(0.0)
+                    .sqrt();
+                table.x[j].iter_mut().for_each(|x| *x *= ratio.min(1e3));
+            }
+            if let Some((h, e, _)) = table.fit(&vec![1.0; table.y.len()]) {
+                table.y[j] += (sign * 0.98 * ladder.residual_threshold(0) - e[j]) / (1.0 - h[j]);
+            }
+        };
+        if canary {
+            edge(&mut first, 1.0);
+        }
         if input.adjacency == Adjacency::AddRemove {
             let second = first.without(j);
             let pair = Self {
@@ -36,6 +53,14 @@ impl Pair {
                 rows: [Some(j), None],
             };
             return if rng.random() { pair } else { pair.swapped() };
+        }
+        if canary {
+            let mut second = first.clone();
+            edge(&mut second, -1.0);
+            return Self {
+                tables: [first, second],
+                rows: [Some(j), Some(j)],
+            };
         }
         let scale = 10.0_f64.powf(rng.random_range(-1.0..2.0));
         let x: Vec<f64> = (0..d)
@@ -207,7 +232,11 @@ fn run(form: fn(&Dataset<'_>, &Ladder) -> dp_regression::Result<LevelSets>, seed
         } else {
             Adjacency::AddRemove
         };
-        let leverage_bound = rng.random_range(0.02..0.95 / (3 * score_cap + window + 2) as f64);
+        let d = rng.random_range(1..4_usize);
+        let largest = 0.95 / (3 * score_cap + window + 2) as f64;
+        let leverage_bound = largest * rng.random_range(0.5..1.0);
+        // Means of leverages are d/n: rows with several times that do not pass.
+        let n = (d as f64 * rng.random_range(2.0..8.0) / leverage_bound) as usize + 20;
         let relative_error = if rng.random() { 0.0 } else { 1e-7 };
         let input = LadderInput {
             leverage_bound,
@@ -220,7 +249,7 @@ fn run(form: fn(&Dataset<'_>, &Ladder) -> dp_regression::Result<LevelSets>, seed
         let Some(ladder) = Ladder::new(input).unwrap() else {
             continue;
         };
-        let pair = Pair::new(&mut rng, &ladder);
+        let pair = Pair::new(&mut rng, &ladder, n, d);
         let levels = pair.tables.each_ref().map(|table| {
             let data = Dataset::new(table.flat(), table.y.clone(), table.columns()).unwrap();
             form(&data, &ladder).unwrap()
@@ -237,7 +266,7 @@ fn judge(worst: &Worst) {
     // The pairs must be hostile enough to say something.
     assert!(worst.both_pass * 5 > worst.pairs, "{worst:?}");
     assert!(
-        worst.weights > 0.5 && worst.trace > 0.2 && worst.center > 0.05,
+        worst.weights > 0.5 && worst.trace > 0.2 && worst.center > 0.1,
         "{worst:?}"
     );
 }
