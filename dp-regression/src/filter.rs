@@ -115,6 +115,14 @@ fn accuracy(ladder: &Ladder) -> Accuracy {
 /// # Errors
 /// Those of reading the table. Too few rows, rank loss and too many outliers are no errors but levels without a set.
 pub fn one_pass(data: &Dataset<'_>, ladder: &Ladder) -> Result<LevelSets> {
+    Ok(levels_with_fit(data, ladder)?.0)
+}
+
+/// [`one_pass`], and the fit to the rows that leverages leave at the lowest level reached.
+pub(crate) fn levels_with_fit<'a>(
+    data: &'a Dataset<'a>,
+    ladder: &Ladder,
+) -> Result<(LevelSets, Option<Fit<'a>>)> {
     let levels = ladder.levels();
     let cap = ladder.input().score_cap;
     let mut sets = vec![None; levels];
@@ -125,7 +133,7 @@ pub fn one_pass(data: &Dataset<'_>, ladder: &Ladder) -> Result<LevelSets> {
         accuracy(ladder),
     )?
     else {
-        return Ok(LevelSets::new(sets));
+        return Ok((LevelSets::new(sets), None));
     };
     // The fit to the rows that residuals have left, from where it differs from the other on.
     let mut by_residual: Option<Fit<'_>> = None;
@@ -167,7 +175,7 @@ pub fn one_pass(data: &Dataset<'_>, ladder: &Ladder) -> Result<LevelSets> {
         );
         span.record("position", (levels - level) as u64);
     }
-    Ok(LevelSets::new(sets))
+    Ok((LevelSets::new(sets), Some(by_leverage)))
 }
 
 /// One level from scratch (design, section 2.4): the definition that [`one_pass`] is compared with. `None` if the filter gives up.

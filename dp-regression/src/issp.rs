@@ -10,7 +10,7 @@ use crate::ladder::{CENTER_ALLOWANCE, SHAPE_ALLOWANCE};
 use crate::linalg::double::Double;
 use crate::linalg::triangular;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::ols::WeightedFit;
+use crate::ols::{Fit, WeightedFit};
 use crate::plan::{Plan, PlanInput, rounding_delta};
 use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
 
@@ -80,12 +80,12 @@ impl Issp {
     /// Those of [`fit`](PrivateRegressor::fit).
     pub fn output_law(&self, data: &Dataset<'_>) -> Result<OutputLaw> {
         self.check_sizes(data)?;
-        let levels = filter::one_pass(data, self.plan.ladder())?;
+        let (levels, fit) = filter::levels_with_fit(data, self.plan.ladder())?;
         let refusal = self.plan.refusal()[levels.score(self.plan.score_cap())];
         if refusal >= 1.0 {
             return Ok(OutputLaw::refused());
         }
-        Ok(match self.weighted_fit(data, &levels)? {
+        Ok(match self.weighted_fit(data, &levels, fit)? {
             Some(fit) => OutputLaw {
                 refusal,
                 gaussian: Some(self.law(&fit, data.columns())),
@@ -103,15 +103,29 @@ impl Issp {
         }
     }
 
-    fn weighted_fit(&self, data: &Dataset<'_>, levels: &LevelSets) -> Result<Option<WeightedFit>> {
+    fn weighted_fit(
+        &self,
+        data: &Dataset<'_>,
+        levels: &LevelSets,
+        fit: Option<Fit<'_>>,
+    ) -> Result<Option<WeightedFit>> {
         let ladder = self.plan.ladder();
-        WeightedFit::new(
-            data,
-            &levels.weights(self.plan.score_cap()),
-            ladder.input().relative_error.max(1e-9),
+        let weights = levels.weights(self.plan.score_cap());
+        let (center, shape) = (
             0.25 * CENTER_ALLOWANCE * ladder.center_shift(),
             0.4 * SHAPE_ALLOWANCE,
-        )
+        );
+        // A clean table has been fitted already.
+        let known = fit
+            .filter(|_| weights.is_empty())
+            .and_then(|fit| fit.release(center, shape));
+        match known {
+            Some(fit) => Ok(Some(fit)),
+            None => {
+                let relative = ladder.input().relative_error.max(1e-9);
+                WeightedFit::new(data, &weights, relative, center, shape)
+            }
+        }
     }
 
     /// Checks what is public about a table.
@@ -141,12 +155,12 @@ impl Issp {
 
     /// The answer for a table whose sizes have been checked.
     pub(crate) fn answer(&self, data: &Dataset<'_>, rng: &mut PrivacyRng) -> Result<Outcome> {
-        let levels = filter::one_pass(data, self.plan.ladder())?;
+        let (levels, fit) = filter::levels_with_fit(data, self.plan.ladder())?;
         let score = levels.score(self.plan.score_cap());
         if rng.bernoulli_up(self.plan.refusal()[score]) {
             return Ok(Outcome::Refused);
         }
-        let Some(fit) = self.weighted_fit(data, &levels)? else {
+        let Some(fit) = self.weighted_fit(data, &levels, fit)? else {
             return Ok(Outcome::Refused);
         };
         Ok(Outcome::Released(self.perturb(&fit, data.columns(), rng)))

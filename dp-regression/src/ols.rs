@@ -41,6 +41,8 @@ pub(crate) struct Fit<'a> {
     residuals: Vec<f64>,
     /// By how much residuals may be off, at most.
     residual_error: f64,
+    /// By how much coefficients may be off, in the norm of the second moments.
+    center_error: f64,
     updates: usize,
     buffer: Vec<f64>,
 }
@@ -73,6 +75,7 @@ impl<'a> Fit<'a> {
                 &whitening.beta,
                 whitening.precision,
             )?;
+            let center_error = center_error(&whitening, &profile, &exceptions, accuracy.relative);
             let mut fit = Self {
                 data,
                 accuracy,
@@ -82,6 +85,7 @@ impl<'a> Fit<'a> {
                 leverages: profile.leverages,
                 residuals: profile.residuals,
                 residual_error: 0.0,
+                center_error,
                 updates: 0,
                 buffer: Vec::new(),
                 whitening,
@@ -179,6 +183,17 @@ impl<'a> Fit<'a> {
             }
             None => Ok(false),
         }
+    }
+
+    /// The fit to all rows as it is released, if none was removed and the errors are small enough; see [`WeightedFit::new`].
+    pub(crate) fn release(&self, center: f64, shape: f64) -> Option<WeightedFit> {
+        let fine = self.removed.is_empty()
+            && self.center_error <= center
+            && self.whitening.shape_error <= shape;
+        fine.then(|| WeightedFit {
+            transform: self.whitening.transform.t.clone(),
+            beta: self.beta.clone(),
+        })
     }
 
     pub(crate) fn removed(&self) -> &[usize] {
@@ -298,6 +313,37 @@ pub(crate) struct WeightedFit {
     pub(crate) beta: Vec<Double>,
 }
 
+/// What one step of refinement leaves of the error of coefficients, in the norm of the second moments: its own relative error, what inexact rows do to
+/// residuals, and what sums round.
+fn center_error(
+    whitening: &Whitening,
+    profile: &pass::Profile,
+    exceptions: &[(usize, f64)],
+    relative: f64,
+) -> f64 {
+    let size = profile.correction.len() as f64;
+    let unit = match whitening.precision {
+        Precision::Single64 => 2.0 * size * U,
+        Precision::Double128 => 4.0 * size * double::UNIT,
+    };
+    let mut squares: f64 = 0.0;
+    let mut special = exceptions.iter().peekable();
+    for (row, e) in profile.residuals.iter().enumerate() {
+        let weight = special
+            .next_if(|(index, _)| *index == row)
+            .map_or(1.0, |(_, weight)| *weight);
+        // Rows without weight may hold anything.
+        if weight > 0.0 {
+            squares += weight * e * e;
+        }
+    }
+    let residuals = squares.sqrt();
+    let correction = profile.correction.iter().map(|c| c * c).sum::<f64>().sqrt();
+    correction * (1e-7 + relative)
+        + unit * (1.0 + whitening.condition) * (size.sqrt() * length(&whitening.beta) + residuals)
+        + 600.0 * size.sqrt() * U * residuals
+}
+
 impl WeightedFit {
     /// Fits with the weights `exceptions`, others 1. `None` if the rows have no full rank, or if even the highest precision leaves an error of
     /// the coefficients above `center` (in the norm of `S`) or of the shape above `shape` (trace norm).
@@ -325,37 +371,10 @@ impl WeightedFit {
                 &whitening.beta,
                 whitening.precision,
             )?;
-            let size = data.columns() as f64;
-            // What one step of refinement leaves: its own relative error, what inexact rows do to residuals, what sums round.
-            let unit = match whitening.precision {
-                Precision::Single64 => 2.0 * size * U * (1.0 + whitening.condition),
-                Precision::Double128 => 4.0 * size * double::UNIT * (1.0 + whitening.condition),
-            };
-            let correction: Vec<Double> = profile
-                .correction
-                .iter()
-                .map(|&c| Double::from(c))
-                .collect();
-            let weight = |row: usize| {
-                let found = exceptions.binary_search_by_key(&row, |(row, _)| *row);
-                found.map_or(1.0, |at| exceptions[at].1)
-            };
-            let residuals = profile.residuals.iter().enumerate();
-            let squares = residuals.map(|(row, e)| match weight(row) {
-                0.0 => 0.0,
-                weight => weight * e * e,
-            });
-            let total_e = squares.sum::<f64>().sqrt();
-            let error = length(&correction) * (1e-7 + relative)
-                + unit * (size.sqrt() * length(&whitening.beta) + total_e)
-                + 600.0 * size.sqrt() * U * total_e;
+            let error = center_error(&whitening, &profile, exceptions, relative);
             if error <= center {
-                let beta = whitening
-                    .beta
-                    .iter()
-                    .zip(&correction)
-                    .map(|(b, c)| *b + *c)
-                    .collect();
+                let corrected = whitening.beta.iter().zip(&profile.correction);
+                let beta = corrected.map(|(b, c)| *b + Double::from(*c)).collect();
                 return Ok(Some(Self {
                     transform: whitening.transform.t,
                     beta,

@@ -45,6 +45,8 @@ pub(crate) struct Whitening {
     pub(crate) beta: Vec<Double>,
     /// Skeel's condition number of `T`.
     pub(crate) condition: f64,
+    /// The trace norm of `T' X'VX T - 1` is at most this.
+    pub(crate) shape_error: f64,
 }
 
 /// Errors of one stage.
@@ -80,19 +82,19 @@ pub(crate) fn whiten(
             let rows = size * U * condition;
             let beta = triangular::transposed_times(&t, &sums.xy, d);
             let t = unscaled(t, &scale, d);
-            let found = |t: Vec<Double>, beta| Whitening {
+            let found = |t: Vec<Double>, beta, shape_error| Whitening {
+                shape_error,
                 transform: Transform::new(t, d),
                 precision: Precision::Single64,
                 beta,
                 condition,
             };
-            if (Estimate {
+            let estimate = Estimate {
                 leverage: gram + 2.0 * rows,
                 shape: size.sqrt() * gram,
-            })
-            .meets(demand)
-            {
-                return Ok(Some(found(t, beta)));
+            };
+            if estimate.meets(demand) {
+                return Ok(Some(found(t, beta, estimate.shape)));
             }
             let estimate = Estimate {
                 leverage: size * (BLOCK as f64 + 4.0) * U * 1.5 + 4.0 * rows,
@@ -103,7 +105,8 @@ pub(crate) fn whiten(
                 let again = transformed_gram(data, exceptions, &first, Precision::Single64)?;
                 if let Some(second) = triangular::inverse_factor(&again, d, 0.0, HOPELESS) {
                     let beta = triangular::transposed_times(&second, &beta, d);
-                    return Ok(Some(found(triangular::product(&first.t, &second, d), beta)));
+                    let t = triangular::product(&first.t, &second, d);
+                    return Ok(Some(found(t, beta, estimate.shape)));
                 }
             }
         }
@@ -159,6 +162,7 @@ fn whiten_double(
         transform: Transform::new(t, d),
         precision: Precision::Double128,
         condition,
+        shape_error: estimate.shape,
     }))
 }
 
