@@ -28,10 +28,24 @@ impl fmt::Display for Adjacency {
 
 /// `(epsilon, delta)`: for neighbouring tables and every set of outputs, `P(out in T) <= exp(epsilon) P'(out in T) + delta`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "StoredBudget")]
 pub struct PrivacyBudget {
     epsilon: f64,
     delta: f64,
+}
+
+#[derive(Deserialize)]
+struct StoredBudget {
+    epsilon: f64,
+    delta: f64,
+}
+
+impl TryFrom<StoredBudget> for PrivacyBudget {
+    type Error = Error;
+
+    fn try_from(stored: StoredBudget) -> Result<Self> {
+        Self::new(stored.epsilon, stored.delta)
+    }
 }
 
 impl PrivacyBudget {

@@ -34,7 +34,7 @@ pub struct LadderInput {
 
 /// The thresholds of all levels, and the bounds of lemmas 5 and 6.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "StoredLadder")]
 pub struct Ladder {
     input: LadderInput,
     /// `tau_0..=tau_{N+1}`
@@ -46,6 +46,21 @@ pub struct Ladder {
     kappa: f64,
     gamma: f64,
     center_shift: f64,
+}
+
+/// What a ladder is computed from.
+#[derive(Deserialize)]
+struct StoredLadder {
+    input: LadderInput,
+}
+
+impl TryFrom<StoredLadder> for Ladder {
+    type Error = String;
+
+    fn try_from(stored: StoredLadder) -> Result<Self, String> {
+        let ladder = Self::new(stored.input).map_err(|error| error.to_string())?;
+        ladder.ok_or_else(|| "the leverage bound is too large for so many levels".to_owned())
+    }
 }
 
 impl Ladder {

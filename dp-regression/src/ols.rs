@@ -1,7 +1,9 @@
 //! Ordinary least squares on a table less a few rows, with leverages and residuals, while rows are taken away one by one.
 //!
 //! A removal costs one product of the table with a vector: `h_i += u_i^2/(1-h_j)` and `e_i += u_i e_j/(1-h_j)` with `u_i = x_i' S^-1 x_j` (design,
-//! section 2.8). Everything is computed afresh after a removal with `h_j > 1/2`, where `1-h_j` cancels, and every [`REFRESH`] removals.
+//! section 2.8). Everything is computed afresh after a removal with `h_j > 1/2`, where `1-h_j` cancels, and when the errors of updates have added up.
+
+use rayon::prelude::*;
 
 use crate::dataset::Dataset;
 use crate::error::Result;
@@ -10,8 +12,8 @@ use crate::linalg::pass::{self, Precision};
 use crate::linalg::triangular;
 use crate::linalg::whitening::{Demand, U, Whitening, whiten};
 
-/// Removals after which drift is wiped out.
-const REFRESH: usize = 16;
+/// Rows that a thread updates at once.
+const CHUNK: usize = 1 << 14;
 /// A leverage beyond which updating is not accurate.
 const LARGE: f64 = 0.5;
 
@@ -43,7 +45,8 @@ pub(crate) struct Fit<'a> {
     residual_error: f64,
     /// By how much coefficients may be off, in the norm of the second moments.
     center_error: f64,
-    updates: usize,
+    /// By how much updates have put leverages off, relative to themselves.
+    leverage_error: f64,
     buffer: Vec<f64>,
 }
 
@@ -60,7 +63,8 @@ impl<'a> Fit<'a> {
         }
         let exceptions: Vec<(usize, f64)> = removed.iter().map(|&row| (row, 0.0)).collect();
         let mut demand = Demand {
-            leverage: accuracy.relative,
+            // The other half is left to updates.
+            leverage: 0.5 * accuracy.relative,
             shape: f64::INFINITY,
             from: Precision::Single64,
         };
@@ -86,7 +90,7 @@ impl<'a> Fit<'a> {
                 residuals: profile.residuals,
                 residual_error: 0.0,
                 center_error,
-                updates: 0,
+                leverage_error: 0.0,
                 buffer: Vec::new(),
                 whitening,
             };
@@ -127,7 +131,7 @@ impl<'a> Fit<'a> {
         let (leverage, residual) = (self.leverages[row], self.residuals[row]);
         let at = self.removed.partition_point(|&removed| removed < row);
         self.removed.insert(at, row);
-        if leverage > LARGE || self.updates == REFRESH {
+        if leverage > LARGE {
             return self.refresh();
         }
         let d = self.data.columns();
@@ -148,14 +152,21 @@ impl<'a> Fit<'a> {
         let left = 1.0 - leverage;
         let direction: Vec<Double> = q.iter().map(|&q| Double::from(q)).collect();
         self.project(&direction)?;
-        for ((h, e), u) in self
-            .leverages
-            .iter_mut()
-            .zip(&mut self.residuals)
-            .zip(&self.buffer)
-        {
-            *h += u * u / left;
-            *e += u * residual / left;
+        let update = |((h, e), u): ((&mut [f64], &mut [f64]), &[f64])| {
+            for ((h, e), u) in h.iter_mut().zip(e).zip(u) {
+                *h += u * u / left;
+                *e += u * residual / left;
+            }
+        };
+        if self.buffer.len() <= CHUNK {
+            update(((&mut self.leverages, &mut self.residuals), &self.buffer));
+        } else {
+            let leverages = self.leverages.par_chunks_mut(CHUNK);
+            let residuals = self.residuals.par_chunks_mut(CHUNK);
+            leverages
+                .zip(residuals)
+                .zip(self.buffer.par_chunks(CHUNK))
+                .for_each(update);
         }
         for i in 0..d {
             for j in 0..d {
@@ -163,15 +174,15 @@ impl<'a> Fit<'a> {
             }
             self.beta[i] -= Double::from(q[i] * residual / left);
         }
-        self.updates += 1;
+        self.leverage_error += 4.0 * self.unit() / left;
         self.mark_removed();
         // A gross residual leaves its rounding behind.
         self.residual_error += (self.unit() + 4.0 * U) * residual.abs();
-        if self.residuals_are_accurate() {
-            Ok(true)
-        } else {
-            self.refresh()
+        let drift = self.leverage_error > 0.5 * self.accuracy.relative;
+        if drift || !self.residuals_are_accurate() {
+            return self.refresh();
         }
+        Ok(true)
     }
 
     /// Computes everything afresh; `false` if the rows have no full rank.

@@ -191,14 +191,38 @@ pub fn rounding_delta(columns: usize) -> f64 {
 }
 
 /// A plan: everything that a release needs to know beside the table, with the proof's numbers.
+///
+/// Read from a file it is computed again from its inputs: a plan whose noise somebody changed does not come back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", try_from = "StoredPlan")]
 pub struct Plan {
     input: PlanInput,
     ladder: Ladder,
     mu: f64,
     noise_scale: f64,
     refusal: Vec<f64>,
+}
+
+/// What a plan is computed from.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct StoredPlan {
+    input: PlanInput,
+    ladder: Ladder,
+    mu: f64,
+}
+
+impl TryFrom<StoredPlan> for Plan {
+    type Error = String;
+
+    fn try_from(stored: StoredPlan) -> Result<Self, String> {
+        let LadderInput {
+            score_cap, window, ..
+        } = *stored.ladder.input();
+        let plan = Self::fixed(&stored.input, score_cap, window, stored.mu)
+            .map_err(|error| error.to_string())?;
+        plan.ok_or_else(|| "the plan does not reach its budget".to_owned())
+    }
 }
 
 impl Plan {

@@ -368,8 +368,16 @@ fn a_plan_comes_back_from_its_file() {
     let plan = Plan::search(&PlanInput::new(budget, 1e-3, 1.0)).unwrap();
     let text = serde_json::to_string(&plan).unwrap();
     let back: Plan = serde_json::from_str(&text).unwrap();
-    close(back.noise_scale(), plan.noise_scale(), 1e-14);
-    assert_eq!(back.refusal().len(), plan.refusal().len());
+    assert_eq!(back, plan);
+    // Numbers that follow from others are computed again, and those that do not fit are refused.
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    value["noise-scale"] = 1e-9.into();
+    value["ladder"]["gamma"] = 0.0.into();
+    assert_eq!(serde_json::from_value::<Plan>(value.clone()).unwrap(), plan);
+    value["mu"] = 0.5.into();
+    assert!(serde_json::from_value::<Plan>(value.clone()).is_err());
+    value["input"]["budget"]["epsilon"] = (-1.0).into();
+    assert!(serde_json::from_value::<Plan>(value).is_err());
 }
 
 #[test]

@@ -155,6 +155,35 @@ fn hostile_values_have_the_expected_outcomes() {
     );
 }
 
+/// Rows so large that no precision holds all of the table at once are outliers like any other.
+#[test]
+fn rows_beyond_any_precision_are_outliers() {
+    let issp = Issp::new(&input(Adjacency::Replace)).unwrap();
+    let plan = issp.plan();
+    let sample = sample(0);
+    let clean = issp.output_law(&dataset(0)).unwrap().gaussian.unwrap();
+    let sizes = [1e20, 1e60, 1e100, 1e140, 1e150];
+    for count in 1..plan.score_cap().min(sizes.len()) {
+        let mut x = sample.x.clone();
+        for (row, size) in sizes.iter().enumerate().take(count) {
+            x[3 * row..3 * row + 3].copy_from_slice(&[
+                *size,
+                -0.5 * size,
+                0.3 * size * (row as f64 - 1.5),
+            ]);
+        }
+        let law = issp
+            .output_law(&Dataset::new(x, sample.y.clone(), 3).unwrap())
+            .unwrap();
+        assert_eq!(law.refusal, plan.refusal()[count], "{count} rows");
+        if let Some(gaussian) = law.gaussian {
+            let shift =
+                metrics::prediction_distance(&dataset(0), &gaussian.mean, &clean.mean).unwrap();
+            assert!(shift < 0.02, "{shift}");
+        }
+    }
+}
+
 #[test]
 fn the_number_of_rows_is_private_only_where_rows_come_and_go() {
     let few = || Dataset::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 7.0], vec![1.0, 2.0], 3).unwrap();
