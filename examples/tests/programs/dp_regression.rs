@@ -163,10 +163,11 @@ fn bad_files_and_options_are_named() {
         2,
         &["COLUMN=LOW..HIGH"],
     );
+    let nothing = "--csv survey.csv --target pay --columns age --epsilon 0 --leverage-bound 0.001 --residual-bound 3";
     refused(
-        &release("pay", "--columns age --epsilon -1"),
-        2,
-        &["--epsilon"],
+        &output(&folder, nothing),
+        1,
+        &["epsilon", "must lie in (0, 1000]"],
     );
     let missing =
         "--csv nowhere.csv --target y --epsilon 1 --leverage-bound 0.001 --residual-bound 3";
