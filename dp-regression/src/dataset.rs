@@ -15,6 +15,12 @@ const LARGEST: f64 = 1e150;
 /// Columns whose largest number lies outside of this range are scaled while their products are summed.
 const COMFORTABLE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 
+/// What a pass does with a block of rows: the design matrix row by row, and the responses.
+pub type Visitor<'a> = dyn FnMut(&[f64], &[f64]) -> Result<()> + 'a;
+
+/// The same with the number of the first row in front.
+pub(crate) type ChunkVisitor<'a> = dyn FnMut(usize, &[f64], &[f64]) -> Result<()> + 'a;
+
 /// Rows that can be read more than once, such as those of a file. `Sync`, because passes are shared among threads.
 pub trait RowBlocks: Sync {
     /// Number of rows.
@@ -27,7 +33,7 @@ pub trait RowBlocks: Sync {
     ///
     /// # Errors
     /// Of reading, and of the visitor, which end the pass.
-    fn visit(&self, visitor: &mut dyn FnMut(&[f64], &[f64]) -> Result<()>) -> Result<()>;
+    fn visit(&self, visitor: &mut Visitor<'_>) -> Result<()>;
 }
 
 /// A flag that ends work from another thread.
@@ -231,10 +237,7 @@ impl<'a> Dataset<'a> {
     }
 
     /// Calls `visitor` with the first row's number, rows and responses of chunks that start at multiples of the lanes of a pass.
-    pub(crate) fn visit(
-        &self,
-        visitor: &mut dyn FnMut(usize, &[f64], &[f64]) -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn visit(&self, visitor: &mut ChunkVisitor<'_>) -> Result<()> {
         if self.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -290,17 +293,21 @@ fn check(x: &[f64], y: &[f64], columns: usize, first: usize) -> Result<Vec<f64>>
     for (row, (x, y)) in x.chunks_exact(columns).zip(y).enumerate() {
         let row = first + row;
         for (column, (&x, largest)) in x.iter().zip(&mut largest).enumerate() {
-            // NaN fails both comparisons.
-            if !(x.abs() <= LARGEST) {
+            if !is_allowed(x) {
                 return Err(not_allowed(x, row, Some(column)));
             }
             *largest = largest.max(x.abs());
         }
-        if !(y.abs() <= LARGEST) {
+        if !is_allowed(*y) {
             return Err(not_allowed(*y, row, None));
         }
     }
     Ok(largest)
+}
+
+/// Whether a number is finite and its square is, too; NaN fails the comparison.
+fn is_allowed(value: f64) -> bool {
+    value.abs() <= LARGEST
 }
 
 fn not_allowed(value: f64, row: usize, column: Option<usize>) -> Error {

@@ -23,7 +23,7 @@
 //! most one, so rows other than `j` have `|w_i - w'_i| <= 1/a`, and only rows outside of `A_{k-1}`, at most `k-1`, differ:
 //! `sum |w_i - w'_i| <= kappa = (k-1)/a + 2`, or `+ 1` if a row is added or removed.
 //!
-//! Lemmas 5 to 8 are about what is computed from the weights; they stand with [`Ladder`](crate::ladder::Ladder), [`rdp`](crate::accounting::rdp) and
+//! Lemmas 5 to 8 are about what is computed from the weights; they stand with [`Ladder`], [`rdp`](crate::accounting::rdp) and
 //! [`refusal`](crate::refusal). The guide has the proofs in full.
 
 use crate::dataset::Dataset;

@@ -69,11 +69,11 @@ fn is_even_run(x: &mut Uniform, rng: &mut PrivacyRng) -> bool {
     if !next.is_less(x, rng) {
         return true;
     }
-    let mut length = 1;
+    let mut length = 1_u32;
     loop {
         let mut following = Uniform::new(rng);
         if !following.is_less(&mut next, rng) {
-            return length % 2 == 0;
+            return length.is_multiple_of(2);
         }
         next = following;
         length += 1;
@@ -86,11 +86,11 @@ fn half_life(rng: &mut PrivacyRng) -> bool {
     if !last.is_below_half() {
         return true;
     }
-    let mut length = 1;
+    let mut length = 1_u32;
     loop {
         let mut next = Uniform::new(rng);
         if !next.is_less(&mut last, rng) {
-            return length % 2 == 0;
+            return length.is_multiple_of(2);
         }
         last = next;
         length += 1;
@@ -100,7 +100,7 @@ fn half_life(rng: &mut PrivacyRng) -> bool {
 /// True with probability `exp(-x (2k+x) / (2k+2))`: algorithm B.
 fn accept(k: u64, x: &mut Uniform, rng: &mut PrivacyRng) -> bool {
     let mut last: Option<Uniform> = None;
-    let mut length = 0_u64;
+    let mut length = 0_u32;
     loop {
         let mut next = Uniform::new(rng);
         let shorter = match &mut last {
@@ -115,7 +115,7 @@ fn accept(k: u64, x: &mut Uniform, rng: &mut PrivacyRng) -> bool {
                 _ => false,
             };
         if !goes_on {
-            return length % 2 == 0;
+            return length.is_multiple_of(2);
         }
         last = Some(next);
         length += 1;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use crate::dataset::RowBlocks;
+use crate::dataset::{RowBlocks, Visitor};
 use crate::error::{Error, Result};
 
 /// Rows of a block.
@@ -63,7 +63,7 @@ impl RowBlocks for NpyRows {
         self.x.shape[1]
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&[f64], &[f64]) -> Result<()>) -> Result<()> {
+    fn visit(&self, visitor: &mut Visitor<'_>) -> Result<()> {
         let (mut x_file, mut y_file) = (self.x.reader()?, self.y.reader()?);
         let mut left = self.rows();
         while left > 0 {

@@ -102,10 +102,7 @@ fn greedy_removal_ends_in_the_same_set_in_any_order() {
         let tau = ladder.leverage_threshold(0);
         // All violators at once, with plain linear algebra.
         let mut weights = vec![1.0; 60];
-        loop {
-            let Some((h, _, _)) = table.fit(&weights) else {
-                break;
-            };
+        while let Some((h, _, _)) = table.fit(&weights) {
             let violators: Vec<usize> = (0..60)
                 .filter(|&i| weights[i] > 0.0 && h[i] > tau)
                 .collect();

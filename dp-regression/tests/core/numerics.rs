@@ -1,5 +1,6 @@
 //! Accuracy on hard tables, equivariance, and independence of how a table is stored.
 
+use dp_regression::dataset::Visitor;
 use dp_regression::filter::{self, diagnose};
 use dp_regression::synth::LinearModel;
 use dp_regression::{
@@ -258,7 +259,7 @@ impl RowBlocks for Pieces<'_> {
         3
     }
 
-    fn visit(&self, visitor: &mut dyn FnMut(&[f64], &[f64]) -> Result<()>) -> Result<()> {
+    fn visit(&self, visitor: &mut Visitor<'_>) -> Result<()> {
         self.x
             .chunks(3 * self.size)
             .zip(self.y.chunks(self.size))

@@ -254,6 +254,24 @@ fn plans_of_the_published_table_are_matched() {
 }
 
 #[test]
+fn errors_are_linear_in_columns_and_fall_with_rows() {
+    let budget = PrivacyBudget::new(1.0, 1e-6).unwrap();
+    let error = |n: f64, d: usize| {
+        let input = PlanInput::new(
+            budget,
+            gaussian_leverage_bound(n, d),
+            gaussian_residual_bound(n, 1.0),
+        );
+        Plan::search(&input).unwrap().expected_error(n, d)
+    };
+    let slope = |low: f64, high: f64, factor: f64| (high / low).ln() / factor.ln();
+    let by_columns = slope(error(1e6, 10), error(1e6, 80), 8.0);
+    assert!((0.85..1.15).contains(&by_columns), "{by_columns}");
+    let by_rows = slope(error(1e6, 10), error(1e7, 10), 10.0);
+    assert!((-1.6..-0.9).contains(&by_rows), "{by_rows}");
+}
+
+#[test]
 fn noise_is_proportional_to_the_residual_bound() {
     let budget = PrivacyBudget::new(1.0, 1e-6).unwrap();
     let plan = Plan::search(&PlanInput::new(budget, 1e-4, 1.0)).unwrap();
