@@ -224,7 +224,7 @@ pub(super) fn plan(args: &Args, report: &Report) -> Result<Value> {
     let [rows, columns] = args.plan[..] else {
         return Err(usage("--plan: two numbers, ROWS,COLUMNS"));
     };
-    if !(rows >= 1.0 && columns >= 1.0 && columns <= 1024.0 && rows.is_finite()) {
+    if !(rows >= 1.0 && (1.0..=1024.0).contains(&columns) && rows.is_finite()) {
         return Err(usage("--plan: at least one row, and 1 to 1024 columns"));
     }
     let columns = columns as usize;
