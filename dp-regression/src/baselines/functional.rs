@@ -13,7 +13,12 @@ use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
 /// The functional mechanism (J. Zhang et al. 2012; what diffprivlib implements): `(epsilon, 0)`-DP.
 ///
 /// Columns and response are clipped to public ranges `[-b, b]` and divided by `b`. The objective is a polynomial in the coefficients whose own coefficients
-/// are sums of products of two numbers of a row; they get Laplace noise. Directions in which the noisy objective is not convex are dropped.
+/// are sums of products of two numbers of a row; they get Laplace noise. Directions in which the noisy objective is not convex, or less than the noise
+/// would make it, are dropped.
+///
+/// Three departures. Numbers are clipped to a box, as in diffprivlib, not to a ball. The sum of squared responses is left out: it does not move the
+/// minimum. And all coefficients get the same noise, for the L1 norm of all changes together, where diffprivlib shares epsilon evenly among them; it
+/// keeps every direction, the paper adds a ridge before it drops any.
 #[derive(Clone, Debug)]
 pub struct FunctionalMechanism {
     epsilon: f64,

@@ -17,9 +17,11 @@ const RESIDUAL_QUANTILE: f64 = 0.9;
 /// Shares of `mu^2` for lengths, residuals and gradients.
 const SHARES: [f64; 3] = [0.05, 0.25, 0.7];
 
-const CAVEAT: &str = "follows the idea of its paper, whose constants and steps were not checked";
+const CAVEAT: &str =
+    "private by its own calibration; the paper's thresholds, steps and constants are not followed";
 
 /// About a quantile of the sizes of rows that take part, within a factor of two, from a histogram on powers of two with Gaussian noise: `mu`-GDP.
+/// Bins that do not stand out of the noise count as empty; 1 if all are.
 fn private_quantile(
     data: &Dataset<'_>,
     size: impl Fn(usize, &[f64], f64) -> Option<f64> + Sync,
@@ -35,18 +37,18 @@ fn private_quantile(
     })?;
     // A replaced row leaves one bin for another.
     let scale = matrix_factor(release.adjacency) / release.mu;
-    counts
-        .iter_mut()
-        .for_each(|count| *count = rng.add_normal(*count, scale, release.kind));
+    // Of so many bins, noise alone lifts one above six deviations once in eight million histograms.
+    for count in &mut counts {
+        let noisy = rng.add_normal(*count, scale, release.kind);
+        *count = if noisy > 6.0 * scale { noisy } else { 0.0 };
+    }
     let total: f64 = counts.iter().sum();
     let mut below = 0.0;
-    for (bin, count) in counts.iter().enumerate() {
+    let chosen = counts.iter().position(|count| {
         below += count;
-        if below >= quantile * total && *count > 4.0 * scale {
-            return Ok((bin as f64 - 64.0).exp2());
-        }
-    }
-    Ok(1.0)
+        *count > 0.0 && below >= quantile * total
+    });
+    Ok(chosen.map_or(1.0, |bin| (bin as f64 - 64.0).exp2()))
 }
 
 /// One release of Gaussian noise.
@@ -173,7 +175,10 @@ macro_rules! settings {
 }
 
 /// Full-batch gradient descent in which rows are clipped to a privately found length and residuals to a privately found size, anew at every step
-/// (after X. Liu, P. Jain, W. Kong, S. Oh, A. Suggala 2023, arXiv 2301.13273).
+/// (after X. Liu, P. Jain, W. Kong, S. Oh, A. Suggala, NeurIPS 2023, arXiv 2301.13273).
+///
+/// Of the paper, only this outline. `mu^2` is shared among the histogram of lengths, those of residuals, and the gradients; a step's gradient
+/// changes by the product of both thresholds when a row comes or goes, by twice it when one is replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct RobustGd(Settings);
 
@@ -235,7 +240,10 @@ impl PrivateRegressor for RobustGd {
 }
 
 /// One pass of stochastic gradient descent: every row lands in one batch by chance, so that each batch may spend the whole budget, on a threshold for
-/// its residuals and on its gradient (after P. Varshney, A. Thakurta, P. Jain 2022, arXiv 2207.04686). The last half of the iterates is averaged.
+/// its residuals and on its gradient (after P. Varshney, A. Thakurta, P. Jain, COLT 2022, arXiv 2207.04686). The last half of the iterates is averaged.
+///
+/// Of the paper, only this outline. Batches are dealt without regard to content and row by row, so that their sizes are random and a row is in the same
+/// batch whatever others there are: given the batches, a row changes the releases of its own only.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaClipSgd(Settings);
 

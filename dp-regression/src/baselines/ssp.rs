@@ -48,6 +48,9 @@ fn released(values: Vec<f64>) -> Outcome {
 }
 
 /// AdaSSP (Y.-X. Wang 2018, arXiv 1803.02596, algorithm 2): noise on `X'X`, on `X'y` and on the least eigenvalue, which sets the ridge.
+///
+/// Follows the published pseudocode, not the published program, which adds 1 to all eigenvalues first and has smaller noise off the diagonal. That is
+/// for rows that come and go; of replaced rows, `X'X` changes by `sqrt(2) |x|^2`, `X'y` by `2 |x| |y|` and the least eigenvalue by `|x|^2`, at most.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaSsp {
     budget: PrivacyBudget,
@@ -157,7 +160,8 @@ impl PrivateRegressor for AdaSsp {
     }
 }
 
-/// Sufficient statistics perturbation with a fixed ridge.
+/// Sufficient statistics perturbation with a fixed ridge (D. Vu, A. Slavkovic 2009; as "SSP" in Y.-X. Wang 2018, arXiv 1803.02596): noise on `X'X` and
+/// `X'y`, `sqrt(2)/mu` sensitivities each, with the `mu` that the budget allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Ssp {
     budget: PrivacyBudget,
@@ -246,11 +250,15 @@ pub enum BoostedRidge {
     /// As AdaSSP: what its bound on the noise exceeds the noisy least eigenvalue by. The default.
     #[default]
     Adaptive,
-    /// The noisy least eigenvalue itself, as the published code has it.
+    /// The noisy least eigenvalue itself, if it is positive, as the program in google-research (`private_kendall/boosted_adassp.py`) has it.
     NoisyEigenvalue,
 }
 
-/// Boosted AdaSSP (S. Tang et al. 2023, arXiv 2303.03451): a noisy `X'X`, then gradients of clipped residuals with noise, preconditioned with it.
+/// Boosted AdaSSP (S. Tang et al. 2023, arXiv 2303.03451, algorithm 1): a noisy `X'X`, then gradients of clipped residuals with noise, preconditioned
+/// with it.
+///
+/// `mu^2` is shared evenly among `X'X`, its least eigenvalue and all gradients together. The ridge is [`AdaSsp`]'s, where the authors' program has 1.96
+/// for both roots of logarithms. The noise of that program, `mu` sensitivities in every release, is not followed: privacy needs a multiple of `1/mu`.
 #[derive(Clone, Copy, Debug)]
 pub struct BoostedAdaSsp {
     budget: PrivacyBudget,

@@ -288,14 +288,16 @@ fn adassp_passes_and_its_mutant_without_clipping_is_caught() {
     assert!(!mutant.passes(), "{mutant:?}");
 }
 
-#[test]
-fn private_methods_pass_the_black_box_on_a_canary() {
-    let budget = PrivacyBudget::new(1.0, 1e-5).unwrap();
-    let runs = rounds(400);
+/// All private methods for tables of one column, for bounds of 1 and about 64 rows.
+fn of_one_column(budget: PrivacyBudget, adjacency: Adjacency) -> Vec<Box<dyn PrivateRegressor>> {
     let bounds = RowBounds::new(1.0, 1.0).unwrap();
     let fast = NoiseKind::Fast;
-    let adjacency = REPLACE;
-    let methods: Vec<Box<dyn PrivateRegressor>> = vec![
+    let mut methods: Vec<Box<dyn PrivateRegressor>> = vec![
+        Box::new(
+            AdaSsp::new(budget, adjacency, bounds, Calibration::Tight)
+                .unwrap()
+                .with_noise(fast),
+        ),
         Box::new(
             Ssp::new(budget, adjacency, bounds, 5.0)
                 .unwrap()
@@ -310,17 +312,23 @@ fn private_methods_pass_the_black_box_on_a_canary() {
         Box::new(
             DpGd::new(budget, adjacency, vec![1.0], 1.0)
                 .unwrap()
+                .with_rows(64.0)
+                .unwrap()
                 .with_noise(fast),
         ),
         Box::new(
             RobustGd::new(budget, adjacency)
                 .with_steps(4, 0.5)
                 .unwrap()
+                .with_rows(64.0)
+                .unwrap()
                 .with_noise(fast),
         ),
         Box::new(
             AdaClipSgd::new(budget, adjacency)
                 .with_steps(4, 0.5)
+                .unwrap()
+                .with_rows(64.0)
                 .unwrap()
                 .with_noise(fast),
         ),
@@ -335,31 +343,95 @@ fn private_methods_pass_the_black_box_on_a_canary() {
                 .with_noise(fast),
         ),
         Box::new(
-            FunctionalMechanism::new(1.0, adjacency, vec![1.0], 1.0)
+            FunctionalMechanism::new(budget.epsilon(), adjacency, vec![1.0], 1.0)
                 .unwrap()
                 .with_noise(fast),
         ),
     ];
-    for method in methods {
-        let mut rng = PrivacyRng::insecure_seeded(7);
-        let mut run = |canary: f64| -> Vec<Option<f64>> {
-            let mut y = vec![0.1; 64];
-            y[63] = canary;
-            let data = Dataset::new(vec![1.0; 64], y, 1).unwrap();
-            (0..runs)
-                .map(|_| {
-                    method
-                        .fit(&data, &mut rng)
-                        .unwrap()
-                        .outcome
-                        .coefficients()
-                        .map(|b| b[0])
-                })
-                .collect()
-        };
-        let (a, b) = (run(1e6), run(-1e6));
-        let report = BlackBox::new(budget).audit(&a, &b).unwrap();
-        assert!(report.passes(), "{}: {report:?}", method.name());
+    if adjacency == Adjacency::AddRemove {
+        methods.push(Box::new(
+            DpSgd::new(budget, adjacency, vec![1.0], 1.0, 64.0, 0.2, 10)
+                .unwrap()
+                .with_noise(fast),
+        ));
+    }
+    methods
+}
+
+#[test]
+fn private_methods_pass_the_black_box_on_a_canary() {
+    let budget = PrivacyBudget::new(1.0, 1e-5).unwrap();
+    let runs = rounds(400);
+    for adjacency in [REPLACE, Adjacency::AddRemove] {
+        for method in of_one_column(budget, adjacency) {
+            let mut rng = PrivacyRng::insecure_seeded(7);
+            let mut run = |canary: Option<f64>| -> Vec<Option<f64>> {
+                let mut y = vec![0.1; 63];
+                y.extend(canary);
+                let data = Dataset::new(vec![1.0; y.len()], y, 1).unwrap();
+                (0..runs)
+                    .map(|_| {
+                        method
+                            .fit(&data, &mut rng)
+                            .unwrap()
+                            .outcome
+                            .coefficients()
+                            .map(|b| b[0])
+                    })
+                    .collect()
+            };
+            let other = (adjacency == REPLACE).then_some(-1e6);
+            let (a, b) = (run(Some(1e6)), run(other));
+            let report = BlackBox::new(budget).audit(&a, &b).unwrap();
+            assert!(report.passes(), "{}: {report:?}", method.name());
+        }
+    }
+}
+
+/// A row whose products overflow must not escape its clipping: it would show as an answer that is no number.
+#[test]
+fn rows_beyond_all_bounds_leave_answers_finite() {
+    let budget = PrivacyBudget::new(1.0, 1e-5).unwrap();
+    for adjacency in [REPLACE, Adjacency::AddRemove] {
+        let mut methods = of_one_column(budget, adjacency);
+        let small = DpGd::new(budget, adjacency, vec![1e-100], 1e-100).unwrap();
+        methods.push(Box::new(small.with_rows(64.0).unwrap()));
+        for method in methods {
+            let mut rng = PrivacyRng::insecure_seeded(8);
+            for (last_x, last_y) in [(1e150, -1e150), (-1e150, 1e-150), (1e-150, 1e150)] {
+                let (mut x, mut y) = (vec![1.0; 63], vec![0.1; 63]);
+                x.push(last_x);
+                y.push(last_y);
+                let data = Dataset::new(x, y, 1).unwrap();
+                let release = method.fit(&data, &mut rng).unwrap();
+                let b = release.outcome.coefficients().map_or(0.0, |b| b[0]);
+                assert!(b.is_finite(), "{}: {b}", method.name());
+            }
+        }
+    }
+}
+
+/// Rows too few and too far apart to stand out of the noise do not set the threshold, and noise in empty bins does not.
+#[test]
+fn thresholds_are_found_where_noise_hides_the_tail() {
+    // All rows have the length 1000, but for three in a hundred that are spread over many powers of two.
+    let (x, y): (Vec<f64>, Vec<f64>) = (0..2000)
+        .map(|row| {
+            let sign = if row % 2 == 0 { 1.0 } else { -1.0 };
+            if row < 1940 {
+                (1000.0 * sign, sign)
+            } else {
+                (1000.0 * f64::from(row - 1938).exp2() * sign, 0.0)
+            }
+        })
+        .unzip();
+    let data = Dataset::new(x, y, 1).unwrap();
+    let method = RobustGd::new(budget(2.0), REPLACE).with_noise(NoiseKind::Fast);
+    let mut rng = PrivacyRng::insecure_seeded(2);
+    for _ in 0..20 {
+        let release = method.fit(&data, &mut rng).unwrap();
+        let b = release.outcome.coefficients().unwrap()[0] * 1000.0;
+        assert!((b - 1.0).abs() < 0.5, "{b}");
     }
 }
 
