@@ -24,7 +24,7 @@
 //! let issp = Issp::new(&PlanInput::new(budget, 0.002, 5.0))?;
 //! println!("error to expect: {}", issp.plan().expected_error(20_000.0, 3));
 //!
-//! // In real use: `let table = Table::from_csv("survey.csv", &CsvOptions::new("income"))?.with_intercept();`
+//! // In real use: `let table = Table::from_csv("survey.csv", &ReadOptions::new("income"))?.with_intercept();`
 //! let data = Dataset::new(x, y, 3)?;
 //! let release = issp.fit(&data, &mut PrivacyRng::from_os()?)?;
 //! match &release.outcome {
@@ -106,7 +106,7 @@
 //!
 //! | step | module |
 //! | --- | --- |
-//! | tables, in memory or in blocks; CSV and NumPy files; public preprocessing | [`dataset`], [`read`], [`transform`] |
+//! | tables, in memory or in blocks; CSV, Parquet and NumPy files; public preprocessing | [`dataset`], [`read`], [`transform`] |
 //! | thresholds, and bounds on how far neighbours are apart | [`ladder`] |
 //! | which rows are kept, scores, weights | [`filter`] |
 //! | probabilities of refusing | [`refusal`] |
@@ -124,6 +124,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `parquet` | [`read`]ing Parquet files |
 //! | `simulation` | seeded noise, for tests and simulations |
 //!
 //! Everything is processor code in 64-bit arithmetic or better: what decides about privacy must not round differently from device to device.

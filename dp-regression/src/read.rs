@@ -1,14 +1,67 @@
-//! Readers: CSV with public column choices, and NumPy files that are read in blocks.
+//! Readers: CSV and Parquet (feature `parquet`) with public column choices, and NumPy files that are read in blocks.
 
 mod csv;
+mod layout;
 mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
 
-pub use self::csv::{Column, CsvOptions};
 pub use self::npy::NpyRows;
+
+use std::fs::File;
+use std::path::Path;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::transform::PublicTransform;
+
+/// What becomes of a column of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// Its number.
+    Number(String),
+    /// An indicator for each of these public categories but the first; other values have none.
+    Categories {
+        /// The column's name.
+        name: String,
+        /// The categories.
+        categories: Vec<String>,
+    },
+}
+
+/// Which columns of a file are read, and how. All of it is public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The column of the response.
+    pub target: String,
+    /// The design matrix's columns, in order; `None` for all others of the file, as numbers.
+    pub columns: Option<Vec<Column>>,
+    /// Whether what is no number becomes NaN, to be replaced by a [`PublicTransform`], instead of an error. Default false.
+    pub lenient: bool,
+    /// What separates fields of a CSV file. Default a comma.
+    pub delimiter: u8,
+}
+
+impl ReadOptions {
+    /// All columns but the response, as numbers.
+    #[must_use]
+    pub fn new(target: impl Into<String>) -> Self {
+        Self {
+            target: target.into(),
+            columns: None,
+            lenient: false,
+            delimiter: b',',
+        }
+    }
+}
+
+/// Opens a file that is read.
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
 
 /// A table in memory with names.
 #[derive(Clone, Debug, PartialEq)]

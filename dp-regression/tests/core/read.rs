@@ -1,13 +1,19 @@
 //! Readers of files.
 
 use std::fs;
+use std::sync::Arc;
 
-use dp_regression::read::{Column, CsvOptions, NpyRows};
+use dp_regression::read::{Column, NpyRows, ReadOptions};
 use dp_regression::{Dataset, Error, RowBlocks, Table};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArrayType, DoubleType, Int32Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 const CSV: &str = "age,sex,pay\n30,f,10.5\n41, m ,20\n55,x,-1e3\n";
 
-fn read(text: &str, options: &CsvOptions) -> dp_regression::Result<Table> {
+fn read(text: &str, options: &ReadOptions) -> dp_regression::Result<Table> {
     Table::from_csv_reader(text.as_bytes(), "test.csv", options)
 }
 
@@ -21,9 +27,9 @@ fn columns_and_categories_are_read_in_the_order_asked_for() {
         },
         Column::Number("age".into()),
     ];
-    let options = CsvOptions {
+    let options = ReadOptions {
         columns: Some(columns),
-        ..CsvOptions::new("pay")
+        ..ReadOptions::new("pay")
     };
     let table = read(CSV, &options).unwrap().with_intercept();
     assert_eq!(table.names(), ["intercept", "sex=m", "sex=x", "age"]);
@@ -39,23 +45,23 @@ fn columns_and_categories_are_read_in_the_order_asked_for() {
 
 #[test]
 fn errors_say_where() {
-    let error = read(CSV, &CsvOptions::new("pay")).unwrap_err();
+    let error = read(CSV, &ReadOptions::new("pay")).unwrap_err();
     assert!(matches!(&error, Error::Format { line: 2, .. }), "{error}");
     assert!(error.to_string().contains("`f`"), "{error}");
     assert!(
-        matches!(read(CSV, &CsvOptions::new("wage")), Err(Error::NoColumn { column, .. }) if column == "wage")
+        matches!(read(CSV, &ReadOptions::new("wage")), Err(Error::NoColumn { column, .. }) if column == "wage")
     );
     assert!(matches!(
-        read("a,b\n1,2\n3\n", &CsvOptions::new("b")),
+        read("a,b\n1,2\n3\n", &ReadOptions::new("b")),
         Err(Error::Format { line: 3, .. })
     ));
     assert!(matches!(
-        read("b\n1\n", &CsvOptions::new("b")),
+        read("b\n1\n", &ReadOptions::new("b")),
         Err(Error::NoColumns)
     ));
-    let lenient = CsvOptions {
+    let lenient = ReadOptions {
         lenient: true,
-        ..CsvOptions::new("pay")
+        ..ReadOptions::new("pay")
     };
     let table = read(CSV, &lenient).unwrap();
     assert!(matches!(
@@ -74,19 +80,19 @@ fn errors_say_where() {
 #[test]
 fn quotes_line_ends_and_empty_lines_are_understood() {
     let text = "\u{feff}\"a, \"\"x\"\"\",y\r\n\r\n1,2\r\n\n\"3\",\"4\"";
-    let table = read(text, &CsvOptions::new("y")).unwrap();
+    let table = read(text, &ReadOptions::new("y")).unwrap();
     assert_eq!(table.names(), ["a, \"x\""]);
     assert_eq!(
         table.dataset().unwrap().to_vectors().unwrap(),
         (vec![1.0, 3.0], vec![2.0, 4.0])
     );
     assert!(matches!(
-        read("a,y\n1,\"2\n3,4\n", &CsvOptions::new("y")),
+        read("a,y\n1,\"2\n3,4\n", &ReadOptions::new("y")),
         Err(Error::Format { line: 2, .. })
     ));
-    let semicolons = CsvOptions {
+    let semicolons = ReadOptions {
         delimiter: b';',
-        ..CsvOptions::new("y")
+        ..ReadOptions::new("y")
     };
     assert_eq!(read("a;y\n1;2\n", &semicolons).unwrap().rows(), 1);
     let bytes: &[u8] = b"a,y\n1,\xff\n";
@@ -95,7 +101,7 @@ fn quotes_line_ends_and_empty_lines_are_understood() {
         Err(Error::NoColumn { .. })
     ));
     assert!(matches!(
-        Table::from_csv_reader(bytes, "x", &CsvOptions::new("y")),
+        Table::from_csv_reader(bytes, "x", &ReadOptions::new("y")),
         Err(Error::Format { line: 2, .. })
     ));
 }
@@ -154,5 +160,99 @@ fn numpy_files_are_read_in_blocks() {
     ] {
         fs::write(&y_path, bad).unwrap();
         assert!(NpyRows::open(&x_path, &y_path).is_err());
+    }
+}
+
+/// The table of [`CSV`] with one age missing.
+fn parquet_file(compression: Compression) -> Vec<u8> {
+    let schema =
+        "message people { optional int32 age; required binary sex (UTF8); required double pay; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = WriterProperties::builder().set_compression(compression);
+    let mut bytes = Vec::new();
+    let mut writer =
+        SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties.build())).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column
+        .typed::<Int32Type>()
+        .write_batch(&[30, 55], Some(&[1, 0, 1]), None)
+        .unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let texts = ["f", "m", "x"].map(Into::into);
+    column
+        .typed::<ByteArrayType>()
+        .write_batch(&texts, None, None)
+        .unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column
+        .typed::<DoubleType>()
+        .write_batch(&[10.5, 20.0, -1e3], None, None)
+        .unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn parquet_files_are_read_like_csv() {
+    let categories = ["f", "m", "x"].map(str::to_owned).to_vec();
+    let sex = Column::Categories {
+        name: "sex".into(),
+        categories,
+    };
+    let options = ReadOptions {
+        columns: Some(vec![sex.clone()]),
+        ..ReadOptions::new("pay")
+    };
+    let lenient = ReadOptions {
+        columns: Some(vec![Column::Number("age".into()), sex]),
+        lenient: true,
+        ..ReadOptions::new("pay")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("people.parquet");
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::LZ4_RAW,
+        Compression::GZIP(Default::default()),
+        Compression::ZSTD(Default::default()),
+    ] {
+        fs::write(&path, parquet_file(compression)).unwrap();
+        let table = Table::from_parquet(&path, &options).unwrap();
+        assert_eq!(table, read(CSV, &options).unwrap(), "{compression}");
+        let missing = Table::from_parquet(&path, &lenient).unwrap();
+        assert_eq!(missing.names(), ["age", "sex=m", "sex=x"]);
+        assert!(matches!(
+            missing.dataset(),
+            Err(Error::NonFinite {
+                row: 1,
+                column: Some(0)
+            })
+        ));
+        let strict = ReadOptions {
+            lenient: false,
+            ..lenient.clone()
+        };
+        assert!(matches!(
+            Table::from_parquet(&path, &strict),
+            Err(Error::Format { line: 2, .. })
+        ));
+    }
+    assert!(matches!(
+        Table::from_parquet(&path, &ReadOptions::new("wage")),
+        Err(Error::NoColumn { column, .. }) if column == "wage"
+    ));
+    let bytes = parquet_file(Compression::SNAPPY);
+    for length in 0..bytes.len() {
+        fs::write(&path, &bytes[..length]).unwrap();
+        assert!(matches!(
+            Table::from_parquet(&path, &options),
+            Err(Error::Format { .. })
+        ));
     }
 }

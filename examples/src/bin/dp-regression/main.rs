@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{ArgGroup, Parser};
 use dp_regression::Adjacency;
 use fire_assay_examples::{CommonArgs, Report, UsageError, program, stops};
 use serde_json::Value;
@@ -16,38 +16,42 @@ use serde_json::Value;
 ///
 /// With no arguments: errors to expect by the planner, errors by condition number beside other methods, one real table with intervals, and an audit.
 ///
-/// With --csv: a release. All of --leverage-bound, --residual-bound (or --search), --range and --categories are public choices: they must not be made by looking at
+/// With --csv or --parquet: a release. All of --leverage-bound, --residual-bound (or --search), --range and --categories are public choices: they must not be made by looking at
 /// the table, and this program never does. Its noise comes from the operating system; --seed is refused there.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, group(ArgGroup::new("table").args(["csv", "parquet"])))]
 struct Args {
     /// The table: a CSV file with a header, one row a person
     #[arg(long, value_name = "FILE", requires_all = ["target", "epsilon"])]
     csv: Option<PathBuf>,
 
+    /// The table as a Parquet file, one record a person
+    #[arg(long, value_name = "FILE", requires_all = ["target", "epsilon"])]
+    parquet: Option<PathBuf>,
+
     /// The column to be explained
-    #[arg(long, value_name = "COLUMN", requires = "csv")]
+    #[arg(long, value_name = "COLUMN", requires = "table")]
     target: Option<String>,
 
     /// The columns that explain it [default: all others, as numbers]
-    #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "csv")]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',', requires = "table")]
     columns: Vec<String>,
 
     /// Public categories of a column, for indicators of all but the first: sex=f|m|x
-    #[arg(long, value_name = "COLUMN=A|B|...", requires = "csv")]
+    #[arg(long, value_name = "COLUMN=A|B|...", requires = "table")]
     categories: Vec<String>,
 
     /// A public range that a column (or the target) is clipped to; what is no number becomes its middle: age=18..90
     #[arg(
         long,
         value_name = "COLUMN=LOW..HIGH",
-        requires = "csv",
+        requires = "table",
         allow_hyphen_values = true
     )]
     range: Vec<String>,
 
     /// No intercept
-    #[arg(long, requires = "csv")]
+    #[arg(long, requires = "table")]
     no_intercept: bool,
 
     /// Epsilon of the whole release
@@ -63,15 +67,15 @@ struct Args {
     adjacency: Adjacency,
 
     /// L: a public bound of the leverages
-    #[arg(long, value_name = "L", requires = "csv")]
+    #[arg(long, value_name = "L", requires = "table")]
     leverage_bound: Option<f64>,
 
     /// R: a public bound of the residuals, in units of the target
-    #[arg(long, value_name = "R", requires = "csv", conflicts_with = "search")]
+    #[arg(long, value_name = "R", requires = "table", conflicts_with = "search")]
     residual_bound: Option<f64>,
 
     /// Public candidates for R, ascending, from which one is chosen privately
-    #[arg(long, value_name = "R", value_delimiter = ',', requires = "csv")]
+    #[arg(long, value_name = "R", value_delimiter = ',', requires = "table")]
     search: Vec<f64>,
 
     /// The share of epsilon that --search spends
@@ -79,7 +83,7 @@ struct Args {
     search_share: f64,
 
     /// Release 95 % confidence intervals too
-    #[arg(long, requires = "csv", conflicts_with = "search")]
+    #[arg(long, requires = "table", conflicts_with = "search")]
     intervals: bool,
 
     /// The share of epsilon that the residual variance of --intervals gets
@@ -87,7 +91,7 @@ struct Args {
     variance_share: f64,
 
     /// A ledger of all releases from this table: refuses what exceeds --total-epsilon or --total-delta
-    #[arg(long, value_name = "FILE", requires_all = ["csv", "total_epsilon", "total_delta"])]
+    #[arg(long, value_name = "FILE", requires_all = ["table", "total_epsilon", "total_delta"])]
     ledger: Option<PathBuf>,
 
     /// Epsilon of all releases in the ledger together
@@ -103,7 +107,7 @@ struct Args {
         long,
         value_name = "ROWS,COLUMNS",
         value_delimiter = ',',
-        conflicts_with = "csv",
+        conflicts_with = "table",
         requires = "epsilon"
     )]
     plan: Vec<f64>,
@@ -136,8 +140,8 @@ fn run(args: &Args, report: &Report) -> Result<Value> {
         )
         .into());
     }
-    if let Some(path) = &args.csv {
-        return release::run(args, path, report);
+    if args.csv.is_some() || args.parquet.is_some() {
+        return release::run(args, report);
     }
     if !args.plan.is_empty() {
         return release::plan(args, report);

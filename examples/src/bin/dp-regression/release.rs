@@ -1,12 +1,10 @@
-//! A release from a CSV file, and plans without one.
-
-use std::path::Path;
+//! A release from a file, and plans without one.
 
 use anyhow::{Context as _, Result, bail};
 use dp_regression::accounting::Ledger;
 use dp_regression::inference::{Interval, ResidualVariance, confidence_intervals};
 use dp_regression::plan::{gaussian_leverage_bound, gaussian_residual_bound};
-use dp_regression::read::{Column, CsvOptions};
+use dp_regression::read::{Column, ReadOptions};
 use dp_regression::{
     Issp, NoiseKind, Plan, PlanInput, PrivacyBudget, PrivacyRng, PrivateRegressor, PrivateSearch,
     PublicTransform, Table as Rows,
@@ -25,7 +23,7 @@ fn usage(message: impl Into<String>) -> anyhow::Error {
 }
 
 /// Fits and releases.
-pub(super) fn run(args: &Args, path: &Path, report: &Report) -> Result<Value> {
+pub(super) fn run(args: &Args, report: &Report) -> Result<Value> {
     if args.common.seed != 0 {
         return Err(usage(
             "--seed: noise that can be repeated protects nobody; leave it out",
@@ -65,7 +63,7 @@ pub(super) fn run(args: &Args, path: &Path, report: &Report) -> Result<Value> {
             Box::new(PrivateSearch::new(&input, spent, &grid)?)
         }
     };
-    let rows = read(args, path)?;
+    let rows = read(args)?;
     let mut ledger = match (&args.ledger, args.total_epsilon, args.total_delta) {
         (Some(file), Some(epsilon), Some(delta)) => {
             Some(Ledger::open(file, PrivacyBudget::new(epsilon, delta)?)?)
@@ -151,7 +149,7 @@ fn show(
 }
 
 /// Reads the file as the options say, clipped to the public ranges.
-fn read(args: &Args, path: &Path) -> Result<Rows> {
+fn read(args: &Args) -> Result<Rows> {
     let target = args.target.clone().context("--target")?;
     let mut categories: Vec<(String, Vec<String>)> = Vec::new();
     for text in &args.categories {
@@ -173,7 +171,7 @@ fn read(args: &Args, path: &Path) -> Result<Rows> {
             parsed.ok_or_else(|| usage(format!("--range {text}: expected COLUMN=LOW..HIGH")))?,
         );
     }
-    let mut options = CsvOptions::new(&target);
+    let mut options = ReadOptions::new(&target);
     options.lenient = !ranges.is_empty();
     if !args.columns.is_empty() {
         let column = |name: &String| match categories.iter().find(|(column, _)| column == name) {
@@ -187,7 +185,11 @@ fn read(args: &Args, path: &Path) -> Result<Rows> {
     } else if !categories.is_empty() {
         return Err(usage("--categories: name all --columns as well"));
     }
-    let rows = Rows::from_csv(path, &options)?;
+    let rows = match (&args.csv, &args.parquet) {
+        (Some(path), _) => Rows::from_csv(path, &options)?,
+        (None, Some(path)) => Rows::from_parquet(path, &options)?,
+        (None, None) => return Err(usage("--csv or --parquet")),
+    };
     let rows = if ranges.is_empty() {
         rows
     } else {
