@@ -1,7 +1,7 @@
 //! Time of a clean fit beside its parts: `cargo bench -p dp-regression --bench fit`, or `-- N D` for a table of that size.
 //!
 //! Prints the best of three of: one pass for the second moments and a solution of the normal equations (least squares as fast as it gets here), the whole
-//! of ISSP on a clean table, the same with outliers up to its cap, and faer's product `X'X` in one call.
+//! of ISSP on a clean table, the same with outliers up to its cap, and faer's product `X'X` in one call; before these, the memory that a clean fit takes beside the table.
 
 use std::time::Instant;
 
@@ -20,6 +20,14 @@ fn best(mut work: impl FnMut()) -> f64 {
             start.elapsed().as_secs_f64()
         })
         .fold(f64::INFINITY, f64::min)
+}
+
+/// The resident memory of this process in MiB: `VmRSS`, or `VmHWM` for the largest since it was last forgotten. Where the system says.
+fn memory(what: &str) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with(what))?;
+    let kibibytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kibibytes / 1024.0)
 }
 
 fn main() -> dp_regression::Result<()> {
@@ -43,6 +51,13 @@ fn main() -> dp_regression::Result<()> {
     let sample = LinearModel::new(n, d).sample(&mut ChaCha8Rng::seed_from_u64(1))?;
     let mut rng = PrivacyRng::insecure_seeded(1);
     let data = Dataset::new(&sample.x[..], &sample.y[..], d)?;
+    // Linux forgets the peak so far when it reads this.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let before = memory("VmRSS");
+    issp.fit(&data, &mut rng)?;
+    if let (Some(before), Some(peak)) = (before, memory("VmHWM")) {
+        println!("memory beside the table:      {:.0} MiB", peak - before);
+    }
     let moments = best(|| {
         Ridge::new(1e-9)
             .and_then(|ridge| ridge.fit(&data, &mut rng))
