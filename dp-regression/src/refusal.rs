@@ -2,7 +2,8 @@
 //!
 //! Propose, test, release (C. Dwork, J. Lei 2009) with one Bernoulli draw: scores of neighbours differ by at most one (lemma 2), so a table `f` of
 //! refusal probabilities has to climb from `f(0) = eta` to 1 by steps that are themselves private. `f` reaches 1 by the recursion and is never forced to:
-//! the last pair of scores has no bound on its releases, and is paid for by the probability of releasing (design, sections 2.6 and 10.5).
+//! the last pair of scores has no bound on its releases, and is paid for by the probability of releasing (design, sections 2.6 and 10.5). What
+//! only rounds to 1 is rounded down, which every bound on `f(s+1)` allows: no table ends before `delta` pays for its end.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,13 @@ pub enum PtrDesign {
 pub fn split(epsilon: f64, delta: f64, eta: f64) -> Option<Vec<f64>> {
     let grow = epsilon.exp();
     climb(eta, |f| {
-        let refuse_side = grow * f + delta;
-        let pass_side = 1.0 - (1.0 - f - delta).max(0.0) / grow;
+        let refuse_side = grown(grow, f) + delta;
+        let left = 1.0 - f - delta;
+        let pass_side = if left <= 0.0 {
+            1.0
+        } else {
+            (1.0 - left / grow).next_down()
+        };
         refuse_side.min(pass_side)
     })
 }
@@ -55,15 +61,21 @@ pub fn joint(budget: &PrivacyBudget, curve: &DeltaCurve, eta: f64) -> Option<Vec
     }
     let grow = epsilon.exp();
     climb(eta, |f| {
-        let refuse_side = grow * f + slack;
+        let refuse_side = grown(grow, f) + slack;
         let pass = 1.0 - f;
         let pass_side = if pass <= delta {
             1.0
         } else {
-            1.0 - pass * (curve.epsilon(delta / pass) - epsilon).min(0.0).exp()
+            let change = (curve.epsilon(delta / pass) - epsilon).min(0.0).exp();
+            (1.0 - pass * change).next_down()
         };
         refuse_side.min(pass_side)
     })
+}
+
+/// `e^eps f`, also where `e^eps` overflows.
+fn grown(grow: f64, f: f64) -> f64 {
+    if f > 0.0 { grow * f } else { 0.0 }
 }
 
 fn climb(eta: f64, next: impl Fn(f64) -> f64) -> Option<Vec<f64>> {

@@ -199,6 +199,29 @@ fn the_joint_table_ends_by_itself() {
     assert!(table.windows(2).all(|pair| pair[0] < pair[1]));
 }
 
+/// For large epsilon a bound on a refusal soon rounds to 1; that must not end a table.
+#[test]
+fn tables_end_where_delta_pays_for_it() {
+    let delta = 1e-6;
+    for epsilon in [1.0, 15.0, 20.0, 40.0, 100.0, 800.0] {
+        let budget = PrivacyBudget::new(epsilon, delta).unwrap();
+        let curve = DeltaCurve::gaussian_pair(0.17, 6e-4, 0, epsilon);
+        for eta in [0.0, 1e-3] {
+            let tables = [
+                refusal::split(epsilon, delta, eta),
+                refusal::joint(&budget, &curve, eta),
+            ];
+            for table in tables {
+                let table = table.unwrap();
+                let before = table[table.len() - 2];
+                assert!(1.0 - before <= delta, "epsilon {epsilon}: {before}");
+            }
+        }
+    }
+    // A delta that no refusal probability of 53 bits comes close enough to has no table.
+    assert!(refusal::split(40.0, 1e-17, 1e-3).is_none());
+}
+
 #[test]
 fn plans_reach_the_predicted_noise() {
     let budget = PrivacyBudget::new(1.0, 1e-6).unwrap();
