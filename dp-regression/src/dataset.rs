@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 const CHUNK: usize = crate::linalg::pass::BLOCK * crate::linalg::pass::LANES;
 /// Numbers beyond this have squares that overflow.
 const LARGEST: f64 = 1e150;
-/// Columns whose largest number lies outside of this range are scaled while their products are summed.
+/// Where a number that is not 0 lies outside of this range, columns are scaled while their products are summed. It must not be their largest one: that
+/// can be in a row that is removed.
 const COMFORTABLE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 
 /// What a pass does with a block of rows: the design matrix row by row, and the responses.
@@ -67,7 +68,7 @@ pub struct Dataset<'a> {
     rows: usize,
     columns: usize,
     storage: Storage<'a>,
-    /// Whether squares of some column could overflow or vanish.
+    /// Whether squares of some number could overflow or vanish.
     is_extreme: bool,
     cancel: CancelToken,
 }
@@ -113,13 +114,12 @@ impl<'a> Dataset<'a> {
                 found: x.len(),
             });
         }
-        let largest = x
+        let is_extreme = x
             .par_chunks(columns * 4096)
             .zip(y.par_chunks(4096))
             .enumerate()
             .map(|(index, (x, y))| check(x, y, columns, index * 4096))
-            .reduce(|| Ok(vec![0.0; columns]), |a, b| Ok(larger(a?, &b?)))?;
-        let is_extreme = is_extreme(&largest);
+            .reduce(|| Ok(false), |a, b| Ok(a? | b?))?;
         Ok(Self {
             rows,
             columns,
@@ -139,7 +139,7 @@ impl<'a> Dataset<'a> {
             return Err(Error::NoColumns);
         }
         let mut row = 0;
-        let mut largest = vec![0.0; columns];
+        let mut is_extreme = false;
         blocks.visit(&mut |x, y| {
             if x.len() != y.len() * columns {
                 return Err(Error::ShapeMismatch {
@@ -148,8 +148,7 @@ impl<'a> Dataset<'a> {
                     found: x.len(),
                 });
             }
-            let here = check(x, y, columns, row)?;
-            largest = larger(std::mem::take(&mut largest), &here);
+            is_extreme |= check(x, y, columns, row)?;
             row += y.len();
             Ok(())
         })?;
@@ -164,7 +163,7 @@ impl<'a> Dataset<'a> {
             rows: row,
             columns,
             storage: Storage::Blocks(blocks),
-            is_extreme: is_extreme(&largest),
+            is_extreme,
             cancel: CancelToken::new(),
         })
     }
@@ -287,22 +286,22 @@ impl<'a> Dataset<'a> {
     }
 }
 
-/// The largest size in every column, or where a number is not allowed.
-fn check(x: &[f64], y: &[f64], columns: usize, first: usize) -> Result<Vec<f64>> {
-    let mut largest = vec![0.0_f64; columns];
+/// Whether squares of some number of the design matrix could overflow or vanish, or where a number is not allowed.
+fn check(x: &[f64], y: &[f64], columns: usize, first: usize) -> Result<bool> {
+    let mut is_extreme = false;
     for (row, (x, y)) in x.chunks_exact(columns).zip(y).enumerate() {
         let row = first + row;
-        for (column, (&x, largest)) in x.iter().zip(&mut largest).enumerate() {
+        for (column, &x) in x.iter().enumerate() {
             if !is_allowed(x) {
                 return Err(not_allowed(x, row, Some(column)));
             }
-            *largest = largest.max(x.abs());
+            is_extreme |= x != 0.0 && !COMFORTABLE.contains(&x.abs());
         }
         if !is_allowed(*y) {
             return Err(not_allowed(*y, row, None));
         }
     }
-    Ok(largest)
+    Ok(is_extreme)
 }
 
 /// Whether a number is finite and its square is, too; NaN fails the comparison.
@@ -316,17 +315,4 @@ fn not_allowed(value: f64, row: usize, column: Option<usize>) -> Error {
     } else {
         Error::NonFinite { row, column }
     }
-}
-
-fn larger(mut a: Vec<f64>, b: &[f64]) -> Vec<f64> {
-    for (a, b) in a.iter_mut().zip(b) {
-        *a = a.max(*b);
-    }
-    a
-}
-
-fn is_extreme(largest: &[f64]) -> bool {
-    largest
-        .iter()
-        .any(|l| *l != 0.0 && !COMFORTABLE.contains(l))
 }

@@ -14,13 +14,16 @@ pub(crate) const SHAPE_ALLOWANCE: f64 = 1e-8;
 /// Allowance for the error of computed coefficients, relative to [`Ladder::center_shift`]: of two tables, twice over.
 pub(crate) const CENTER_ALLOWANCE: f64 = 1e-6;
 
+/// Residual bounds whose squares, and those of all thresholds that follow from them, neither overflow nor vanish.
+pub(crate) const RESIDUAL_BOUNDS: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+
 /// What a ladder is made from. All of it is public.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LadderInput {
     /// `L`: leverages up to this pass at every level. In (0, 1).
     pub leverage_bound: f64,
-    /// `R`: residuals up to this size pass at every level, in units of the response.
+    /// `R`: residuals up to this size pass at every level, in units of the response. In [1e-100, 1e100].
     pub residual_bound: f64,
     /// `k`: a table whose score reaches it is always refused; at most so many rows are ever removed. At least 1.
     pub score_cap: usize,
@@ -220,11 +223,11 @@ fn check(input: &LadderInput) -> Result<()> {
             "must lie between 0 and 1",
         );
     }
-    if !(input.residual_bound > 0.0 && input.residual_bound.is_finite()) {
+    if !RESIDUAL_BOUNDS.contains(&input.residual_bound) {
         return bad(
             "residual_bound",
             input.residual_bound,
-            "must be positive and finite",
+            "must lie between 1e-100 and 1e100",
         );
     }
     if input.score_cap == 0 {

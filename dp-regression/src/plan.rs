@@ -8,7 +8,7 @@ use crate::accounting::gdp;
 use crate::accounting::rdp::DeltaCurve;
 use crate::budget::PrivacyBudget;
 use crate::error::{Error, PlanError, Result};
-use crate::ladder::{Ladder, LadderInput};
+use crate::ladder::{Ladder, LadderInput, RESIDUAL_BOUNDS};
 use crate::refusal::{self, PtrDesign};
 
 /// Windows that are tried, in multiples of the score cap, and by how much the next one is larger.
@@ -26,7 +26,7 @@ pub struct PlanInput {
     pub adjacency: Adjacency,
     /// `L`, in (0, 1): tables whose rows all have at most this leverage pass. Too small: the table is refused; too large: more noise.
     pub leverage_bound: f64,
-    /// `R`: tables whose residuals are all at most this size pass. In units of the response; noise is proportional to it.
+    /// `R`, in [1e-100, 1e100]: tables whose residuals are all at most this size pass. In units of the response; noise is proportional to it.
     pub residual_bound: f64,
     /// `eta`, in [0, 0.5): with this probability even a perfectly clean table is refused; larger is less noise. Default 0.001.
     pub refusal_probability: f64,
@@ -117,11 +117,11 @@ impl PlanInput {
                 "must lie between 0 and 1",
             );
         }
-        if !(self.residual_bound > 0.0 && self.residual_bound.is_finite()) {
+        if !RESIDUAL_BOUNDS.contains(&self.residual_bound) {
             return bad(
                 "residual_bound",
                 self.residual_bound,
-                "must be positive and finite",
+                "must lie between 1e-100 and 1e100",
             );
         }
         if !(0.0..0.5).contains(&self.refusal_probability) {

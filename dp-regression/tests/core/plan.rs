@@ -80,6 +80,8 @@ fn a_ladder_that_would_divide_by_nothing_is_none() {
         (f64::NAN, 1.0),
         (0.1, 0.0),
         (0.1, f64::INFINITY),
+        (0.1, 1e-101),
+        (0.1, 1e101),
     ] {
         let bad = LadderInput {
             leverage_bound,
