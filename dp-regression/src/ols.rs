@@ -1,7 +1,7 @@
 //! Ordinary least squares on a table less a few rows, with leverages and residuals, while rows are taken away one by one.
 //!
 //! A removal costs one product of the table with a vector: `h_i += u_i^2/(1-h_j)` and `e_i += u_i e_j/(1-h_j)` with `u_i = x_i' S^-1 x_j` (design,
-//! section 2.8). Everything is computed afresh after a removal with `h_j > 1/2`, where `1-h_j` cancels, and when the errors of updates have added up.
+//! section 2.8). Everything is computed afresh after a removal with `h_j > 1/2`, where `1-h_j` cancels, when errors have grown, and every 16 removals.
 
 use rayon::prelude::*;
 
@@ -16,6 +16,8 @@ use crate::linalg::whitening::{Demand, U, Whitening, whiten};
 const CHUNK: usize = 1 << 14;
 /// A leverage beyond which updating is not accurate.
 const LARGE: f64 = 0.5;
+/// Removals after which everything is computed afresh, whatever is known about its errors.
+const UPDATES: usize = 16;
 
 /// What computed leverages and residuals have to satisfy (design, sections 2.9 and 10.6).
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +47,10 @@ pub(crate) struct Fit<'a> {
     residual_error: f64,
     /// By how much coefficients may be off, in the norm of the second moments.
     center_error: f64,
-    /// By how much updates have put leverages off, relative to themselves.
+    /// By how much leverages may be off, relative to themselves.
     leverage_error: f64,
+    /// Removals since everything was computed afresh.
+    updates: usize,
     buffer: Vec<f64>,
 }
 
@@ -90,7 +94,8 @@ impl<'a> Fit<'a> {
                 residuals: profile.residuals,
                 residual_error: 0.0,
                 center_error,
-                leverage_error: 0.0,
+                leverage_error: whitening.leverage_error,
+                updates: 0,
                 buffer: Vec::new(),
                 whitening,
             };
@@ -131,7 +136,8 @@ impl<'a> Fit<'a> {
         let (leverage, residual) = (self.leverages[row], self.residuals[row]);
         let at = self.removed.partition_point(|&removed| removed < row);
         self.removed.insert(at, row);
-        if leverage > LARGE {
+        self.updates += 1;
+        if exceeds(leverage, LARGE) || self.updates >= UPDATES {
             return self.refresh();
         }
         let d = self.data.columns();
@@ -150,6 +156,8 @@ impl<'a> Fit<'a> {
             })
             .collect();
         let left = 1.0 - leverage;
+        // No row's `u_i/(1-h_j)` is larger.
+        let reach = (self.highest_leverage().1.max(0.0) * leverage).sqrt() / left;
         let direction: Vec<Double> = q.iter().map(|&q| Double::from(q)).collect();
         self.project(&direction)?;
         let update = |((h, e), u): ((&mut [f64], &mut [f64]), &[f64])| {
@@ -174,11 +182,13 @@ impl<'a> Fit<'a> {
             }
             self.beta[i] -= Double::from(q[i] * residual / left);
         }
-        self.leverage_error += 4.0 * self.unit() / left;
+        // Without row j every error along it is larger by 1/(1-h_j), and a gross residual leaves its own behind.
+        let inexact = (self.unit() + self.leverage_error) / left;
+        self.residual_error +=
+            reach * (self.residual_error + inexact * residual.abs()) + 4.0 * U * residual.abs();
+        self.leverage_error = (self.leverage_error + 4.0 * self.unit()) / left;
         self.mark_removed();
-        // A gross residual leaves its rounding behind.
-        self.residual_error += (self.unit() + 4.0 * U) * residual.abs();
-        let drift = self.leverage_error > 0.5 * self.accuracy.relative;
+        let drift = self.leverage_error > self.accuracy.relative;
         if drift || !self.residuals_are_accurate() {
             return self.refresh();
         }
@@ -307,13 +317,22 @@ fn length(v: &[Double]) -> f64 {
         .sqrt()
 }
 
-/// The first of the largest numbers, and its place.
+/// The first of the largest numbers, and its place; NaN is larger than all.
 fn largest(values: impl Iterator<Item = f64>) -> (usize, f64) {
     values
         .enumerate()
         .fold((0, f64::NEG_INFINITY), |best, (index, value)| {
-            if value > best.1 { (index, value) } else { best }
+            if !best.1.is_nan() && exceeds(value, best.1) {
+                (index, value)
+            } else {
+                best
+            }
         })
+}
+
+/// Whether a number is larger than `threshold`, which NaN always is: what is no number must not pass.
+pub(crate) fn exceeds(value: f64, threshold: f64) -> bool {
+    value > threshold || value.is_nan()
 }
 
 /// The weighted fit that is released with noise: `T` with `T' S T = 1` and the whitened coefficients, `S = sum v_i x_i x_i'`.

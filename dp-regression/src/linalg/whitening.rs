@@ -47,6 +47,8 @@ pub(crate) struct Whitening {
     pub(crate) condition: f64,
     /// The trace norm of `T' X'VX T - 1` is at most this.
     pub(crate) shape_error: f64,
+    /// The relative error of leverages is at most this.
+    pub(crate) leverage_error: f64,
 }
 
 /// Errors of one stage.
@@ -82,8 +84,9 @@ pub(crate) fn whiten(
             let rows = size * U * condition;
             let beta = triangular::transposed_times(&t, &sums.xy, d);
             let t = unscaled(t, &scale, d);
-            let found = |t: Vec<Double>, beta, shape_error| Whitening {
-                shape_error,
+            let found = |t: Vec<Double>, beta, estimate: &Estimate| Whitening {
+                shape_error: estimate.shape,
+                leverage_error: estimate.leverage,
                 transform: Transform::new(t, d),
                 precision: Precision::Single64,
                 beta,
@@ -94,7 +97,7 @@ pub(crate) fn whiten(
                 shape: size.sqrt() * gram,
             };
             if estimate.meets(demand) {
-                return Ok(Some(found(t, beta, estimate.shape)));
+                return Ok(Some(found(t, beta, &estimate)));
             }
             let estimate = Estimate {
                 leverage: size * (BLOCK as f64 + 4.0) * U * 1.5 + 4.0 * rows,
@@ -106,7 +109,7 @@ pub(crate) fn whiten(
                 if let Some(second) = triangular::inverse_factor(&again, d, 0.0, HOPELESS) {
                     let beta = triangular::transposed_times(&second, &beta, d);
                     let t = triangular::product(&first.t, &second, d);
-                    return Ok(Some(found(t, beta, estimate.shape)));
+                    return Ok(Some(found(t, beta, &estimate)));
                 }
             }
         }
@@ -163,6 +166,7 @@ fn whiten_double(
         precision: Precision::Double128,
         condition,
         shape_error: estimate.shape,
+        leverage_error: estimate.leverage,
     }))
 }
 
