@@ -29,7 +29,7 @@
 use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::ladder::Ladder;
-use crate::ols::{Accuracy, Fit};
+use crate::ols::{Accuracy, Fit, exceeds};
 
 /// The relative error that is assumed for a ladder made for exact arithmetic.
 const DEFAULT_RELATIVE_ERROR: f64 = 1e-7;
@@ -137,8 +137,8 @@ pub(crate) fn levels_with_fit<'a>(
     };
     // The fit to the rows that residuals have left, from where it differs from the other on.
     let mut by_residual: Option<Fit<'_>> = None;
-    let span = tracing::info_span!("filter", position = 0_u64, length = levels as u64);
-    let _inside = span.enter();
+    // How far the pass comes is private, and logs are not.
+    let _inside = tracing::info_span!("filter").entered();
     'levels: for level in (0..levels).rev() {
         if !leverage_loop(&mut by_leverage, ladder.leverage_threshold(level), cap)? {
             break;
@@ -158,7 +158,11 @@ pub(crate) fn levels_with_fit<'a>(
             }
         }
         let threshold = ladder.residual_threshold(level);
-        if own.as_ref().unwrap_or(&by_leverage).largest_residual().1 > threshold {
+        let active = own.as_ref().unwrap_or(&by_leverage);
+        if !active.residuals_are_accurate() {
+            break;
+        }
+        if exceeds(active.largest_residual().1, threshold) {
             let mut fit = own.unwrap_or_else(|| by_leverage.clone());
             if !residual_loop(&mut fit, threshold, cap)? {
                 break;
@@ -173,7 +177,6 @@ pub(crate) fn levels_with_fit<'a>(
                 .removed()
                 .to_vec(),
         );
-        span.record("position", (levels - level) as u64);
     }
     Ok((LevelSets::new(sets), Some(by_leverage)))
 }
@@ -218,29 +221,32 @@ pub fn all_from_scratch(data: &Dataset<'_>, ladder: &Ladder) -> Result<LevelSets
 /// Removes the row of highest leverage while that exceeds the threshold. The set that is left does not depend on the order. `false` if more than
 /// `cap` rows would be gone, or the rest has no full rank.
 fn leverage_loop(fit: &mut Fit<'_>, threshold: f64, cap: usize) -> Result<bool> {
-    remove_while(fit, cap, |fit| {
-        Some(fit.highest_leverage()).filter(|(_, leverage)| *leverage > threshold)
-    })
-}
-
-/// Removes the row of largest residual while that exceeds the threshold, one row at a time (lemma 1).
-fn residual_loop(fit: &mut Fit<'_>, threshold: f64, cap: usize) -> Result<bool> {
-    remove_while(fit, cap, |fit| {
-        Some(fit.largest_residual()).filter(|(_, residual)| *residual > threshold)
-    })
-}
-
-fn remove_while(
-    fit: &mut Fit<'_>,
-    cap: usize,
-    offender: impl Fn(&Fit<'_>) -> Option<(usize, f64)>,
-) -> Result<bool> {
-    while let Some((row, _)) = offender(fit) {
+    loop {
+        let (row, leverage) = fit.highest_leverage();
+        if !exceeds(leverage, threshold) {
+            return Ok(true);
+        }
         if fit.removed().len() == cap || !fit.remove(row)? {
             return Ok(false);
         }
     }
-    Ok(true)
+}
+
+/// Removes the row of largest residual while that exceeds the threshold, one row at a time (lemma 1). `false` also where no precision is enough for
+/// residuals.
+fn residual_loop(fit: &mut Fit<'_>, threshold: f64, cap: usize) -> Result<bool> {
+    loop {
+        if !fit.residuals_are_accurate() {
+            return Ok(false);
+        }
+        let (row, residual) = fit.largest_residual();
+        if !exceeds(residual, threshold) {
+            return Ok(true);
+        }
+        if fit.removed().len() == cap || !fit.remove(row)? {
+            return Ok(false);
+        }
+    }
 }
 
 /// Least squares on a table less a few rows, with what decides whether rows are kept. Not private.

@@ -55,7 +55,8 @@ pub(crate) struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// The fit to all rows but `removed` (ascending); `None` if they have no full rank.
+    /// The fit to all rows but `removed` (ascending); `None` if they have no full rank. Where the highest precision is not enough for residuals,
+    /// [`Fit::residuals_are_accurate`] says so.
     pub(crate) fn new(
         data: &'a Dataset<'a>,
         removed: Vec<usize>,
@@ -103,7 +104,8 @@ impl<'a> Fit<'a> {
             let reach = fit.highest_leverage().1.max(0.0).sqrt() * length(&fit.beta);
             fit.residual_error = fit.unit() * reach;
             fit.refine(&profile.correction)?;
-            if fit.residuals_are_accurate() {
+            // Leverages are accurate whatever residuals are; who uses residuals has to ask.
+            if fit.residuals_are_accurate() || fit.whitening.precision == Precision::Double128 {
                 return Ok(Some(fit));
             }
             if fit.whitening.precision == Precision::Double128 {
@@ -292,7 +294,8 @@ impl<'a> Fit<'a> {
         unit * (1.0 + self.whitening.condition)
     }
 
-    fn residuals_are_accurate(&self) -> bool {
+    /// Whether residuals are as exact as was asked for.
+    pub(crate) fn residuals_are_accurate(&self) -> bool {
         self.residual_error <= 0.5 * self.accuracy.relative * self.residual_scale()
     }
 

@@ -312,3 +312,49 @@ fn conditioning_raises_precision_and_not_the_score() {
         close(found.leverages.iter().sum(), 3.0, 1e-9);
     }
 }
+
+/// A row so hostile that no precision is enough for residuals while it is there is an outlier like any other.
+#[test]
+fn a_row_that_ruins_residuals_costs_one_score() {
+    let plan = small_plan();
+    let mut rng = ChaCha8Rng::seed_from_u64(10);
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    for _ in 0..2000 {
+        let [a, b, g, h, e] = std::array::from_fn(|_| rng.random_range(-1.0..1.0));
+        x.extend([a, a + 1e-12 * g, b, b + 1e-12 * h]);
+        y.push(e);
+    }
+    let score = |x: &[f64], y: &[f64]| {
+        let data = Dataset::new(x, y, 4).unwrap();
+        let levels = filter::one_pass(&data, plan.ladder()).unwrap();
+        let score = levels.score(plan.score_cap());
+        for level in [0, plan.score_cap(), plan.ladder().levels() - 1] {
+            let one = filter::from_scratch(&data, plan.ladder(), level).unwrap();
+            assert_eq!(one.as_deref(), levels.removed(level));
+        }
+        score
+    };
+    assert_eq!(score(&x, &y), 0);
+    x[..4].copy_from_slice(&[0.0, 1.0, 0.0, 0.0]);
+    y[0] = 1e40;
+    assert_eq!(score(&x, &y), 1);
+}
+
+/// Numbers whose squares vanish are scaled even where a larger one hides them: that can be in a row that is removed.
+#[test]
+fn tiny_columns_with_one_large_number_cost_one_score() {
+    let plan = small_plan();
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut x: Vec<f64> = (0..2000)
+        .map(|_| 1e-165 * rng.random_range(0.5..1.0))
+        .collect();
+    let y: Vec<f64> = (0..2000).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let score = |x: &[f64]| {
+        let data = Dataset::new(x, &y[..], 1).unwrap();
+        let levels = filter::one_pass(&data, plan.ladder()).unwrap();
+        levels.score(plan.score_cap())
+    };
+    assert_eq!(score(&x), 0);
+    x[7] = 1.0;
+    assert_eq!(score(&x), 1);
+}
