@@ -108,10 +108,6 @@ impl<'a> Fit<'a> {
             if fit.residuals_are_accurate() || fit.whitening.precision == Precision::Double128 {
                 return Ok(Some(fit));
             }
-            if fit.whitening.precision == Precision::Double128 {
-                // Without a threshold there is nothing that residuals have to be accurate for.
-                return Ok((accuracy.residual == 0.0).then_some(fit));
-            }
             demand.from = Precision::Double128;
         }
     }
@@ -355,9 +351,9 @@ fn center_error(
     relative: f64,
 ) -> f64 {
     let size = profile.correction.len() as f64;
-    let unit = match whitening.precision {
-        Precision::Single64 => 2.0 * size * U,
-        Precision::Double128 => 4.0 * size * double::UNIT,
+    let (unit, rounding) = match whitening.precision {
+        Precision::Single64 => (2.0 * size * U, U),
+        Precision::Double128 => (4.0 * size * double::UNIT, double::UNIT),
     };
     let mut squares: f64 = 0.0;
     let mut special = exceptions.iter().peekable();
@@ -373,8 +369,8 @@ fn center_error(
     let residuals = squares.sqrt();
     let correction = profile.correction.iter().map(|c| c * c).sum::<f64>().sqrt();
     correction * (1e-7 + relative)
-        + unit * (1.0 + whitening.condition) * (size.sqrt() * length(&whitening.beta) + residuals)
-        + 600.0 * size.sqrt() * U * residuals
+        + unit * (1.0 + whitening.condition) * size.sqrt() * (length(&whitening.beta) + residuals)
+        + 600.0 * size.sqrt() * rounding * residuals
 }
 
 impl WeightedFit {
@@ -473,5 +469,59 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Rows of geometric size, each of which has a leverage near 1/2 when it goes, so that errors of those left double every time.
+    #[test]
+    fn errors_that_double_with_every_removal_stay_small() {
+        let x: Vec<f64> = (0..120)
+            .map(|i| 0.51_f64.powf(0.5 * f64::from(i)))
+            .collect();
+        let data = Dataset::new(x, vec![0.0; 120], 1).expect("a table");
+        let accuracy = Accuracy {
+            relative: 1e-7,
+            residual: 1.0,
+        };
+        let mut fit = Fit::new(&data, Vec::new(), accuracy)
+            .expect("memory")
+            .expect("full rank");
+        for _ in 0..40 {
+            let (row, leverage) = fit.highest_leverage();
+            assert!(leverage > 0.48 && leverage < LARGE, "{leverage}");
+            assert!(fit.remove(row).expect("memory"));
+        }
+        let fresh = crate::filter::diagnose(&data, fit.removed()).expect("memory");
+        for (found, expected) in fit.leverages().iter().zip(fresh.expect("rank").leverages) {
+            assert!((found - expected).abs() <= 1e-7 * expected.abs());
+        }
+    }
+
+    /// The error of coefficients that many rows cause ends at the highest precision.
+    #[test]
+    fn sums_of_residuals_are_as_exact_as_the_highest_precision() {
+        let y: Vec<f64> = (0..100_000_u64)
+            .map(|i| ((i * i * 7919) % 1_000_003) as f64)
+            .collect();
+        let mean = y
+            .iter()
+            .map(|&y| Double::from(y))
+            .fold(Double::ZERO, |a, b| a + b)
+            / Double::from(1e5);
+        let data = Dataset::new(vec![1.0; y.len()], y, 1).expect("a table");
+        // Times the root of the number of rows, in the norm of the second moments.
+        let center = 1e-9;
+        let fit = WeightedFit::new(&data, &[], 1e-7, center, 1e-6)
+            .expect("memory")
+            .expect("precision");
+        let found = triangular::times(&fit.transform, &fit.beta, 1)[0];
+        let error = (found - mean).to_f64().abs();
+        assert!(error * 1e5_f64.sqrt() <= center, "{error:e}");
+    }
+
+    #[test]
+    fn what_is_no_number_is_the_largest() {
+        assert_eq!(largest([1.0, 3.0, 3.0].into_iter()), (1, 3.0));
+        let (row, value) = largest([1.0, f64::NAN, 3.0].into_iter());
+        assert!(row == 1 && exceeds(value, f64::INFINITY));
     }
 }

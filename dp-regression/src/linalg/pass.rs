@@ -620,6 +620,14 @@ pub(crate) fn profile(
     data.visit(&mut |first, x, y| {
         let block =
             |index: usize, x: &[f64], y: &[f64], h: &mut [f64], e: &mut [f64], w: &mut Vec<f64>| {
+                let start = first + index * BLOCK;
+                let special = within(exceptions, start, y.len());
+                let weight = |at: usize| {
+                    special
+                        .iter()
+                        .find(|(row, _)| *row == start + at)
+                        .map_or(1.0, |(_, weight)| *weight)
+                };
                 match precision {
                     Precision::Single64 => {
                         transform_block(transform, x, w);
@@ -632,45 +640,48 @@ pub(crate) fn profile(
                                 }
                             },
                         );
+                        let mut sum = vec![0.0; d];
+                        for (at, (w, &e)) in w.chunks_exact(d).zip(e.iter()).enumerate() {
+                            let weight = weight(at);
+                            if weight == 0.0 {
+                                continue;
+                            }
+                            let e = weight * e;
+                            w.iter().zip(&mut sum).for_each(|(w, sum)| *sum += w * e);
+                        }
+                        sum.into_iter().map(Double::from).collect()
                     }
+                    // What these sums round is an error of the coefficients that grows with the number of rows.
                     Precision::Double128 => {
                         let mut row_w = vec![Double::ZERO; d];
-                        w.clear();
-                        for (((x, &y), h), e) in
-                            x.chunks_exact(d).zip(y).zip(h.iter_mut()).zip(e.iter_mut())
-                        {
+                        let mut sum = vec![Double::ZERO; d];
+                        let rows = x.chunks_exact(d).zip(y).zip(h.iter_mut()).zip(e.iter_mut());
+                        for (at, (((x, &y), h), e)) in rows.enumerate() {
                             transform_row(transform, x, &mut row_w);
                             let fit = row_w
                                 .iter()
                                 .zip(beta)
                                 .fold(Double::ZERO, |sum, (w, b)| sum + *w * *b);
-                            *e = (Double::from(y) - fit).to_f64();
+                            let residual = Double::from(y) - fit;
+                            *e = residual.to_f64();
                             *h = row_w.iter().map(|w| w.to_f64() * w.to_f64()).sum();
-                            w.extend(row_w.iter().map(|w| w.to_f64()));
+                            let weight = weight(at);
+                            if weight != 0.0 {
+                                let e = residual.scale(weight);
+                                sum.iter_mut()
+                                    .zip(&row_w)
+                                    .for_each(|(sum, w)| *sum += *w * e);
+                            }
                         }
+                        sum
                     }
                 }
-                let start = first + index * BLOCK;
-                let special = within(exceptions, start, y.len());
-                let mut sum = vec![0.0; d];
-                for (at, (w, &e)) in w.chunks_exact(d).zip(e.iter()).enumerate() {
-                    let weight = special
-                        .iter()
-                        .find(|(row, _)| *row == start + at)
-                        .map_or(1.0, |(_, weight)| *weight);
-                    if weight == 0.0 {
-                        continue;
-                    }
-                    let e = weight * e;
-                    w.iter().zip(&mut sum).for_each(|(w, sum)| *sum += w * e);
-                }
-                sum
             };
         let (h, e) = (
             &mut leverages[first..first + y.len()],
             &mut residuals[first..first + y.len()],
         );
-        let sums: Vec<Vec<f64>> = if y.len() <= BLOCK {
+        let sums: Vec<Vec<Double>> = if y.len() <= BLOCK {
             vec![block(0, x, y, h, e, &mut Vec::new())]
         } else {
             x.par_chunks(BLOCK * d)
@@ -687,7 +698,7 @@ pub(crate) fn profile(
             correction
                 .iter_mut()
                 .zip(block)
-                .for_each(|(sum, x)| *sum += Double::from(x));
+                .for_each(|(sum, x)| *sum += x);
         }
         Ok(())
     })?;
