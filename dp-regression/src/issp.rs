@@ -168,14 +168,13 @@ impl Issp {
 
     fn perturb(&self, fit: &WeightedFit, d: usize, rng: &mut PrivacyRng) -> Coefficients {
         let scale = self.plan.noise_scale();
-        let noisy: Vec<Double> = fit
-            .beta
-            .iter()
-            .map(|&beta| beta + rng.normal(self.noise).scale(scale))
-            .collect();
-        let values = triangular::times(&fit.transform, &noisy, d)
-            .iter()
-            .map(|b| b.to_f64())
+        let z: Vec<Double> = (0..d).map(|_| rng.normal(self.noise)).collect();
+        // Apart, so that the noise has an error relative to itself and not to the coefficients.
+        let noise = triangular::times(&fit.transform, &z, d);
+        let values = triangular::times(&fit.transform, &fit.beta, d)
+            .into_iter()
+            .zip(noise)
+            .map(|(mean, noise)| (mean + noise.scale(scale)).to_f64())
             .collect();
         let draws = self.plan.input().covariance_draws;
         let covariance = (draws > 0).then(|| self.draw_covariance(fit, d, draws, rng));
