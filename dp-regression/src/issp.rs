@@ -219,7 +219,7 @@ impl PrivateRegressor for Issp {
             adjacency: input.adjacency,
             mechanism: "issp",
             gdp_mu: None,
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

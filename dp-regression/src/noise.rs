@@ -24,6 +24,13 @@ pub enum NoiseKind {
     Fast,
 }
 
+impl NoiseKind {
+    /// What a guarantee has to say about noise of this kind.
+    pub(crate) fn caveat(self) -> Option<&'static str> {
+        (self == Self::Fast).then_some("noise of 53 bits, whose last digits are not protected")
+    }
+}
+
 /// A cryptographic generator (ChaCha, 20 rounds) for privacy noise, seeded by the operating system.
 pub struct PrivacyRng {
     generator: ChaCha20Rng,

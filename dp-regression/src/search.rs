@@ -112,7 +112,7 @@ impl PrivateRegressor for PrivateSearch {
             adjacency: self.adjacency,
             mechanism: "issp-search",
             gdp_mu: None,
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

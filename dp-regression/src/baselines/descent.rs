@@ -157,7 +157,7 @@ impl PrivateRegressor for DpGd {
             adjacency: self.adjacency,
             mechanism: "dp-gd",
             gdp_mu: Some(self.budget.gdp_mu()),
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 
@@ -274,7 +274,7 @@ impl PrivateRegressor for DpSgd {
             adjacency: Adjacency::AddRemove,
             mechanism: "dp-sgd",
             gdp_mu: None,
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

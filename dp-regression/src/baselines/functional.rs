@@ -83,7 +83,7 @@ impl PrivateRegressor for FunctionalMechanism {
             adjacency: self.adjacency,
             mechanism: "functional-mechanism",
             gdp_mu: None,
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

@@ -125,7 +125,7 @@ impl PrivateRegressor for AdaSsp {
             adjacency: self.adjacency,
             mechanism: self.name(),
             gdp_mu: Some(self.total_mu()),
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 
@@ -212,7 +212,7 @@ impl PrivateRegressor for Ssp {
             adjacency: self.adjacency,
             mechanism: "ssp",
             gdp_mu: Some(self.budget.gdp_mu()),
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 
@@ -323,7 +323,7 @@ impl PrivateRegressor for BoostedAdaSsp {
             adjacency: self.adjacency,
             mechanism: "boosted-adassp",
             gdp_mu: Some(self.budget.gdp_mu()),
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

@@ -264,7 +264,7 @@ impl PrivateRegressor for TukeyEm {
             adjacency: self.adjacency,
             mechanism: "tukey-em",
             gdp_mu: None,
-            caveat: None,
+            caveat: self.noise.caveat(),
         }
     }
 

@@ -253,6 +253,18 @@ fn bad_tables_are_errors_that_say_where() {
 }
 
 #[test]
+fn noise_of_53_bits_is_named_in_the_guarantee() {
+    assert_eq!(issp().guarantee().caveat, None);
+    let fast = issp().with_noise(NoiseKind::Fast).guarantee();
+    assert!(fast.to_string().contains("53 bits"), "{fast}");
+    let grid = [(0.01, 6.0)];
+    let search = PrivateSearch::new(&input(Adjacency::Replace), 0.5, &grid).unwrap();
+    assert_eq!(search.guarantee().caveat, None);
+    let fast = search.with_noise(NoiseKind::Fast).guarantee();
+    assert!(fast.caveat.is_some());
+}
+
+#[test]
 fn public_ranges_make_every_table_fit() {
     let transform = PublicTransform::new(vec![(-1.0, 1.0), (0.0, 4.0)], (-10.0, 10.0)).unwrap();
     let mut x = vec![f64::NAN, f64::NAN, f64::INFINITY, -3.0];
