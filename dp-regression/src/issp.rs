@@ -27,8 +27,9 @@ const MOST_COLUMNS: usize = 1024;
 /// `1 - eta`. The error does not depend on how columns are scaled or correlated: any invertible linear change of the columns changes the
 /// released coefficients as it changes those of least squares.
 ///
-/// The guarantee holds for the computed numbers as long as double-double arithmetic (106 bits) finds the rank of the kept rows; tables beyond that
-/// are refused.
+/// The guarantee holds for the computed numbers as long as double-double arithmetic (106 bits) suffices for the table and its neighbours: to find the
+/// rank of the rows that are left, their residuals, and the released fit. Tables beyond that are refused whatever their score, which is not covered by the
+/// proof.
 #[derive(Clone, Debug)]
 pub struct Issp {
     plan: Plan,
@@ -138,7 +139,13 @@ impl Issp {
                 reason: "more than 1024 are beyond what rounding allows",
             });
         }
-        let (needed, reserved) = (rounding_delta(columns), self.plan.input().rounding_reserve);
+        let input = self.plan.input();
+        let numbers = if input.covariance_draws > 0 {
+            columns + columns * (columns + 1) / 2
+        } else {
+            columns
+        };
+        let (needed, reserved) = (rounding_delta(numbers), input.rounding_reserve);
         if needed > reserved {
             return Err(Error::RoundingReserve {
                 columns,
@@ -147,7 +154,7 @@ impl Issp {
             });
         }
         // Where rows are added and removed their number is private, and too few of them are a reason to refuse like any other.
-        if self.plan.input().adjacency == Adjacency::Replace && rows < columns {
+        if input.adjacency == Adjacency::Replace && rows < columns {
             return Err(Error::TooFewRows { rows, columns });
         }
         Ok(())

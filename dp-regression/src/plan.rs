@@ -36,8 +36,8 @@ pub struct PlanInput {
     pub relative_error: f64,
     /// Draws from which the shape of the coefficients' covariance is released as well; 0 (default) for none.
     pub covariance_draws: usize,
-    /// The part of delta that is set aside for rounding: 2^-40 a column, and 2^-53.
-    /// Default: a thousandth of delta, or if this is less than 64 columns need, up to a tenth of delta.
+    /// The part of delta that is set aside for rounding: 2^-40 a released number (coefficients, and the entries of a triangle of the covariance), and 2^-53.
+    /// Default: a thousandth of delta, or if this is less than 64 numbers need, up to a tenth of delta.
     pub rounding_reserve: f64,
 }
 
@@ -184,10 +184,10 @@ impl PlanInput {
     }
 }
 
-/// What rounding the release of so many columns costs in delta: 2^-40 for a number, 2^-53 for the refusal's coin (design, section 6).
+/// What rounding the release of so many numbers costs in delta: 2^-40 for each, 2^-53 for the refusal's coin (design, section 6).
 #[must_use]
-pub fn rounding_delta(columns: usize) -> f64 {
-    columns as f64 * (-40.0_f64).exp2() + (-53.0_f64).exp2()
+pub fn rounding_delta(numbers: usize) -> f64 {
+    numbers as f64 * (-40.0_f64).exp2() + (-53.0_f64).exp2()
 }
 
 /// A plan: everything that a release needs to know beside the table, with the proof's numbers.

@@ -2,6 +2,7 @@
 
 use dp_regression::accounting::Ledger;
 use dp_regression::inference::{ResidualVariance, confidence_intervals};
+use dp_regression::plan::rounding_delta;
 use dp_regression::synth::LinearModel;
 use dp_regression::{
     Adjacency, CancelToken, Dataset, Error, Issp, NoiseKind, Outcome, Plan, PlanInput,
@@ -250,6 +251,25 @@ fn bad_tables_are_errors_that_say_where() {
         matches!(failed, Err(Error::RoundingReserve { columns: 3, .. })),
         "{failed:?}"
     );
+}
+
+#[test]
+fn what_is_released_of_a_covariance_is_rounded_too() {
+    let input = input(Adjacency::Replace);
+    // Three coefficients, and six numbers of a symmetric matrix.
+    for (draws, numbers) in [(0, 3), (5, 9)] {
+        let fit = |numbers| {
+            let input = input.with_covariance_draws(draws);
+            let issp = Issp::new(&input.with_rounding_reserve(rounding_delta(numbers))).unwrap();
+            issp.fit(&dataset(0), &mut PrivacyRng::insecure_seeded(0))
+        };
+        assert!(fit(numbers).is_ok());
+        let failed = fit(numbers - 1);
+        assert!(
+            matches!(failed, Err(Error::RoundingReserve { .. })),
+            "{failed:?}"
+        );
+    }
 }
 
 #[test]
