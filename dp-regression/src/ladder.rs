@@ -126,7 +126,9 @@ impl Ladder {
         } else {
             (0.0, 0.0)
         };
-        let gamma = kappa * tau_star + shape;
+        // The allowance is for errors in either table's own norm, and the other's is larger by up to 1 + gamma.
+        let exact = kappa * tau_star;
+        let gamma = exact + shape * (1.0 + exact);
         if gamma >= 1.0 || !rho_star.is_finite() {
             return None;
         }

@@ -32,7 +32,7 @@ pub struct PlanInput {
     pub refusal_probability: f64,
     /// How the budget is shared. Default [`PtrDesign::Joint`].
     pub design: PtrDesign,
-    /// `xi`, in [0, 0.05): the largest relative error of computed leverages and residuals. Default 1e-7.
+    /// `xi`, in [1e-9, 0.05): the largest relative error of computed leverages and residuals. Default 1e-7.
     pub relative_error: f64,
     /// Draws from which the shape of the coefficients' covariance is released as well; 0 (default) for none.
     pub covariance_draws: usize,
@@ -131,11 +131,11 @@ impl PlanInput {
                 "must lie in [0, 0.5)",
             );
         }
-        if !(0.0..0.05).contains(&self.relative_error) {
+        if !(1e-9..0.05).contains(&self.relative_error) {
             return bad(
                 "relative_error",
                 self.relative_error,
-                "must lie in [0, 0.05)",
+                "must lie in [1e-9, 0.05)",
             );
         }
         if !(self.rounding_reserve >= 0.0 && self.rounding_reserve < self.budget.delta()) {

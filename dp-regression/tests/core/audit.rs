@@ -177,7 +177,7 @@ fn the_refusal_table_pays_for_the_worst_releases_that_the_lemmas_allow() {
                         refusal,
                         gaussian: Some(gaussian),
                     };
-                    let a = law(own, gaussian(mu, eigenvalue.sqrt().min(1.0)));
+                    let a = law(own, gaussian(mu, eigenvalue.sqrt()));
                     let b = law(other, gaussian(0.0, 1.0));
                     worst = worst.max(delta(&a, &b, 2.0));
                 }

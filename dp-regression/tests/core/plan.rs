@@ -57,6 +57,9 @@ fn the_margin_for_rounding_costs_next_to_nothing() {
     .unwrap();
     assert!(wide.center_shift() > exact.center_shift());
     assert!(wide.center_shift() < 1.0001 * exact.center_shift());
+    // Of both tables' shapes, in the norm of either.
+    let shape = wide.kappa() * wide.tau_star();
+    assert!(wide.gamma() - shape >= 0.999_999 * 1e-8 * (1.0 + shape));
     for level in 0..=exact.levels() {
         assert!(wide.leverage_threshold(level) >= exact.leverage_threshold(level));
         assert!(wide.residual_threshold(level) >= exact.residual_threshold(level));
@@ -373,7 +376,11 @@ fn settings_without_a_meaning_are_refused() {
         PlanInput::new(budget, 1e-4, f64::INFINITY),
         good.with_refusal_probability(0.5),
         good.with_refusal_probability(-0.1),
+        PlanInput::new(budget, 1e-4, 1e-101),
+        PlanInput::new(budget, 1e-4, 1e101),
         good.with_relative_error(0.1),
+        good.with_relative_error(0.0),
+        good.with_relative_error(1e-10),
         good.with_rounding_reserve(1e-6),
         good.with_design(PtrDesign::Split {
             epsilon: 1.0,
