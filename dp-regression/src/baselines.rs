@@ -46,7 +46,7 @@ impl RowBounds {
     /// Bounds of `|x|` and `|y|`.
     ///
     /// # Errors
-    /// [`Error::BadParameter`] unless both are positive and at most 1e70.
+    /// [`Error::BadParameter`] unless both lie between 1e-70 and 1e70.
     pub fn new(x: f64, y: f64) -> Result<Self> {
         positive("bound of |x|", x)?;
         positive("bound of |y|", y)?;
@@ -71,8 +71,12 @@ impl RowBounds {
     }
 }
 
-/// Scales a vector down to a length.
+/// Scales a vector down to a length; one that is not finite, to nothing.
 fn clip_length(x: &mut [f64], bound: f64) {
+    if x.iter().any(|x| !x.is_finite()) {
+        x.fill(0.0);
+        return;
+    }
     // The largest entry first, so that no square overflows.
     let largest = x.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
     if largest == 0.0 {
@@ -89,13 +93,14 @@ fn clip_length(x: &mut [f64], bound: f64) {
 }
 
 fn positive(name: &'static str, value: f64) -> Result<()> {
-    if value > 0.0 && value <= 1e70 {
+    // Squares and products of such numbers neither overflow nor lose digits.
+    if (1e-70..=1e70).contains(&value) {
         return Ok(());
     }
     Err(Error::BadParameter {
         name,
         value,
-        reason: "must be positive and at most 1e70",
+        reason: "must lie between 1e-70 and 1e70",
     })
 }
 

@@ -394,7 +394,7 @@ fn rows_beyond_all_bounds_leave_answers_finite() {
     let budget = PrivacyBudget::new(1.0, 1e-5).unwrap();
     for adjacency in [REPLACE, Adjacency::AddRemove] {
         let mut methods = of_one_column(budget, adjacency);
-        let small = DpGd::new(budget, adjacency, vec![1e-100], 1e-100).unwrap();
+        let small = DpGd::new(budget, adjacency, vec![1e-70], 1e-70).unwrap();
         methods.push(Box::new(small.with_rows(64.0).unwrap()));
         for method in methods {
             let mut rng = PrivacyRng::insecure_seeded(8);
@@ -409,6 +409,18 @@ fn rows_beyond_all_bounds_leave_answers_finite() {
             }
         }
     }
+}
+
+/// Bounds whose squares would vanish, or lose digits, are no bounds.
+#[test]
+fn bounds_that_nothing_can_be_computed_with_are_refused() {
+    let budget = PrivacyBudget::new(1.0, 1e-5).unwrap();
+    for bound in [0.0, 5e-324, 1e-71, 1e71, f64::NAN] {
+        assert!(RowBounds::new(bound, 1.0).is_err());
+        assert!(RowBounds::new(1.0, bound).is_err());
+        assert!(DpGd::new(budget, REPLACE, vec![bound], 1.0).is_err());
+    }
+    assert!(RowBounds::new(1e-70, 1e70).is_ok());
 }
 
 /// Rows too few and too far apart to stand out of the noise do not set the threshold, and noise in empty bins does not.
