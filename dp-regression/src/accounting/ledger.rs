@@ -17,6 +17,8 @@ pub struct Ledger {
     total: PrivacyBudget,
     entries: Vec<Entry>,
     file: Option<(PathBuf, File)>,
+    /// Whether the file may hold more than `entries`.
+    is_broken: bool,
 }
 
 /// One line of a ledger.
@@ -46,6 +48,7 @@ impl Ledger {
             total,
             entries: Vec::new(),
             file: None,
+            is_broken: false,
         }
     }
 
@@ -103,13 +106,15 @@ impl Ledger {
             total,
             entries,
             file: Some((path.to_owned(), file)),
+            is_broken: false,
         })
     }
 
     /// Pays for a release, before it is made.
     ///
     /// # Errors
-    /// [`Error::LedgerExhausted`], [`Error::BadParameter`] for an epsilon or delta without a meaning, [`Error::Io`]. Nothing is spent then.
+    /// [`Error::LedgerExhausted`], [`Error::BadParameter`] for an epsilon or delta without a meaning, [`Error::Io`]. Nothing may be
+    /// released then. After a failure to write, the entry may be in the file all the same; the ledger takes no more until it is opened again.
     pub fn spend(&mut self, purpose: &str, epsilon: f64, delta: f64) -> Result<Intent> {
         if !(epsilon >= 0.0 && epsilon.is_finite()) {
             return Err(Error::BadParameter {
@@ -191,12 +196,19 @@ impl Ledger {
         let Some((path, file)) = &mut self.file else {
             return Ok(());
         };
-        let line = serde_json::to_string(record).map_err(std::io::Error::from);
-        line.and_then(|line| writeln!(file, "{line}").and_then(|()| file.sync_data()))
-            .map_err(|source| Error::Io {
-                path: path.clone(),
-                source,
-            })
+        let result = if self.is_broken {
+            Err(std::io::Error::other(
+                "an earlier entry may be in the file, whole or in part: open the ledger again",
+            ))
+        } else {
+            let line = serde_json::to_string(record).map_err(std::io::Error::from);
+            line.and_then(|line| writeln!(file, "{line}").and_then(|()| file.sync_data()))
+        };
+        self.is_broken = result.is_err();
+        result.map_err(|source| Error::Io {
+            path: path.clone(),
+            source,
+        })
     }
 }
 
