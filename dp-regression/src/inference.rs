@@ -12,7 +12,8 @@ use crate::regressor::{Outcome, Release};
 
 /// A private estimate of the residual variance (design, section 2.11).
 ///
-/// For released coefficients `b`, `q = sum min((y_i - x_i'b)^2, R^2)` changes by at most `R^2` when one row does. It gets Laplace noise: `(epsilon, 0)`-DP.
+/// For released coefficients `b`, `q = sum min((y_i - x_i'b)^2, R^2)` changes by at most `R^2` when one row does. It gets Laplace noise:
+/// `(epsilon, 0)`-DP, up to what the last of 106 bits rounds.
 /// Where the number of rows is private it is released with it, each for half of epsilon.
 #[derive(Clone, Copy, Debug)]
 pub struct ResidualVariance {
@@ -76,7 +77,7 @@ impl ResidualVariance {
             }
             Ok(())
         })?;
-        let (sum, rows) = (sum.to_f64(), data.rows() as f64);
+        let rows = data.rows() as f64;
         let (sum, rows) = match self.adjacency {
             Adjacency::Replace => (rng.add_laplace(sum, 1.0 / self.epsilon, noise), rows),
             Adjacency::AddRemove => {

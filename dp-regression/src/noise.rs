@@ -143,8 +143,13 @@ impl PrivacyRng {
     }
 
     /// `value + scale * laplace`, rounded once.
-    pub(crate) fn add_laplace(&mut self, value: f64, scale: f64, kind: NoiseKind) -> f64 {
-        (Double::from(value) + self.laplace(kind).scale(scale)).to_f64()
+    pub(crate) fn add_laplace(
+        &mut self,
+        value: impl Into<Double>,
+        scale: f64,
+        kind: NoiseKind,
+    ) -> f64 {
+        (value.into() + self.laplace(kind).scale(scale)).to_f64()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::budget::{Guarantee, PrivacyBudget};
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::issp::Issp;
+use crate::linalg::double::Double;
 use crate::noise::{NoiseKind, PrivacyRng};
 use crate::plan::{Plan, PlanInput};
 use crate::regressor::{Outcome, PrivateRegressor, Release};
@@ -18,6 +19,9 @@ const TARGET: f64 = 2.0;
 /// finds the first grid point whose score is small for `epsilon_search`: it compares `s_t + Lap(4/epsilon_search)` with
 /// `2 + Lap(2/epsilon_search)` and stops at the first that is not larger. The release gets the rest of the budget. Order the grid from the
 /// bounds with the least noise to those that surely hold.
+///
+/// Scores and thresholds are compared in double-double arithmetic. What the last of its 106 bits can change in a comparison is far below what
+/// [`rounding_reserve`](PlanInput::rounding_reserve) holds, and not accounted for by itself.
 #[derive(Clone, Debug)]
 pub struct PrivateSearch {
     budget: PrivacyBudget,
@@ -120,12 +124,12 @@ impl PrivateRegressor for PrivateSearch {
         if let Some(point) = self.grid.first() {
             point.check_sizes(data)?;
         }
-        // Only comparisons of these numbers come out, so that their last digits do not matter.
-        let threshold = TARGET + 2.0 / self.epsilon_search * rng.laplace(self.noise).to_f64();
+        let threshold =
+            Double::from(TARGET) + rng.laplace(self.noise).scale(2.0 / self.epsilon_search);
         for point in &self.grid {
-            let noisy = point.score(data)? as f64
-                + 4.0 / self.epsilon_search * rng.laplace(self.noise).to_f64();
-            if noisy <= threshold {
+            let noise = rng.laplace(self.noise).scale(4.0 / self.epsilon_search);
+            let noisy = Double::from(point.score(data)? as f64) + noise;
+            if (noisy - threshold).to_f64() <= 0.0 {
                 let outcome = point.answer(data, rng)?;
                 return Ok(Release::new(outcome, self.guarantee(), self.noise, rng)
                     .with_plan(Some(point.plan())));
