@@ -131,6 +131,12 @@ impl Table {
         }
     }
 
+    /// The design matrix, row by row, and the responses.
+    #[must_use]
+    pub fn into_parts(self) -> (Vec<f64>, Vec<f64>) {
+        (self.x, self.y)
+    }
+
     /// The validated table.
     ///
     /// # Errors
