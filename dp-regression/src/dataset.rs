@@ -230,6 +230,18 @@ impl<'a> Dataset<'a> {
         Ok((all_x, all_y))
     }
 
+    /// Whether there is a coefficient a column.
+    pub(crate) fn check_coefficients(&self, coefficients: &[f64]) -> Result<()> {
+        if coefficients.len() == self.columns {
+            return Ok(());
+        }
+        Err(Error::ShapeMismatch {
+            what: "coefficients",
+            expected: self.columns,
+            found: coefficients.len(),
+        })
+    }
+
     /// Whether columns have to be scaled before their products are summed.
     pub(crate) fn is_extreme(&self) -> bool {
         self.is_extreme

@@ -168,6 +168,18 @@ pub struct PlanError {
     pub max_leverage_bound: f64,
 }
 
+/// Whether a setting is positive and finite.
+pub(crate) fn check_positive(name: &'static str, value: f64) -> Result<()> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::BadParameter {
+        name,
+        value,
+        reason: "must be positive and finite",
+    })
+}
+
 impl PlanError {
     /// About how many rows a table with `columns` roughly Gaussian columns needs, so that its largest leverage stays below
     /// [`max_leverage_bound`](Self::max_leverage_bound) (design rule of [`gaussian_leverage_bound`](crate::plan::gaussian_leverage_bound)); `None`

@@ -5,7 +5,7 @@ use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
 use crate::Adjacency;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_positive};
 use crate::linalg::double::Double;
 use crate::noise::{NoiseKind, PrivacyRng};
 use crate::regressor::{Outcome, Release};
@@ -29,13 +29,7 @@ impl ResidualVariance {
     /// [`Error::BadParameter`] if one of them is not positive and finite.
     pub fn new(epsilon: f64, bound: f64, adjacency: Adjacency) -> Result<Self> {
         for (name, value) in [("epsilon", epsilon), ("bound", bound)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::BadParameter {
-                    name,
-                    value,
-                    reason: "must be positive and finite",
-                });
-            }
+            check_positive(name, value)?;
         }
         Ok(Self {
             epsilon,
@@ -56,13 +50,7 @@ impl ResidualVariance {
         rng: &mut PrivacyRng,
     ) -> Result<f64> {
         let d = data.columns();
-        if coefficients.len() != d {
-            return Err(Error::ShapeMismatch {
-                what: "coefficients",
-                expected: d,
-                found: coefficients.len(),
-            });
-        }
+        data.check_coefficients(coefficients)?;
         // In units of the bound, so that no square overflows.
         let mut sum = Double::ZERO;
         data.visit(&mut |_, x, y| {

@@ -1,23 +1,17 @@
 //! How good released coefficients are. **Not private**: these look at the table.
 
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::linalg::double::Double;
 
 /// `|Sigma^{1/2} (a - b)|` with `Sigma = X'X/n`: the root mean square difference of the two predictions, in units of the response.
 ///
 /// # Errors
-/// [`Error::ShapeMismatch`] for coefficients of another number of columns; those of reading.
+/// [`ShapeMismatch`](crate::Error::ShapeMismatch) for coefficients of another number of columns; those of reading.
 pub fn prediction_distance(data: &Dataset<'_>, a: &[f64], b: &[f64]) -> Result<f64> {
     let d = data.columns();
     for coefficients in [a, b] {
-        if coefficients.len() != d {
-            return Err(Error::ShapeMismatch {
-                what: "coefficients",
-                expected: d,
-                found: coefficients.len(),
-            });
-        }
+        data.check_coefficients(coefficients)?;
     }
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     let mut sum = Double::ZERO;
@@ -37,13 +31,7 @@ pub fn prediction_distance(data: &Dataset<'_>, a: &[f64], b: &[f64]) -> Result<f
 /// As of [`prediction_distance`].
 pub fn r_squared(data: &Dataset<'_>, coefficients: &[f64]) -> Result<f64> {
     let d = data.columns();
-    if coefficients.len() != d {
-        return Err(Error::ShapeMismatch {
-            what: "coefficients",
-            expected: d,
-            found: coefficients.len(),
-        });
-    }
+    data.check_coefficients(coefficients)?;
     let mut total = Double::ZERO;
     data.visit(&mut |_, _, y| {
         y.iter().for_each(|y| total += Double::from(*y));

@@ -3,13 +3,13 @@
 use crate::Adjacency;
 use crate::budget::{Guarantee, PrivacyBudget};
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, check_positive};
 use crate::linalg::double::Double;
 use crate::linalg::triangular;
 use crate::noise::{NoiseKind, PrivacyRng};
 use crate::ols::{Accuracy, Fit, WeightedFit};
 use crate::refusal;
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// ISSP with the pattern of the paper: leverage thresholds `L/(1 - l/(10k))`, residual thresholds that grow as slowly, scores that add removed rows and
 /// levels, and `k = ceil(6 ln(6/delta)/epsilon) + 4`.
@@ -44,13 +44,7 @@ impl PaperProfile {
             });
         }
         for (name, value) in [("residual_bound", residual_bound), ("constant", constant)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(Error::BadParameter {
-                    name,
-                    value,
-                    reason: "must be positive and finite",
-                });
-            }
+            check_positive(name, value)?;
         }
         Ok(Self {
             budget,
@@ -194,10 +188,7 @@ impl PrivateRegressor for PaperProfile {
             .iter()
             .map(|b| b.to_f64())
             .collect();
-        let outcome = Outcome::Released(Coefficients {
-            values,
-            covariance: None,
-        });
+        let outcome = Outcome::of(values);
         Ok(Release::new(outcome, self.guarantee(), self.noise, rng))
     }
 }

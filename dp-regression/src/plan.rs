@@ -7,7 +7,7 @@ use crate::Adjacency;
 use crate::accounting::gdp;
 use crate::accounting::rdp::DeltaCurve;
 use crate::budget::PrivacyBudget;
-use crate::error::{Error, PlanError, Result};
+use crate::error::{Error, PlanError, Result, check_positive};
 use crate::ladder::{Ladder, LadderInput, RESIDUAL_BOUNDS};
 use crate::refusal::{self, PtrDesign};
 
@@ -254,13 +254,7 @@ impl Plan {
                 reason: "must be at least 1 and at most 2^24",
             });
         }
-        if !(mu > 0.0 && mu.is_finite()) {
-            return Err(Error::BadParameter {
-                name: "mu",
-                value: mu,
-                reason: "must be positive and finite",
-            });
-        }
+        check_positive("mu", mu)?;
         let budget = input.working_budget()?;
         let Some(ladder) = input.ladder(score_cap, window) else {
             return Ok(None);

@@ -36,6 +36,14 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Released coefficients without a covariance.
+    pub(crate) fn of(values: Vec<f64>) -> Self {
+        Self::Released(Coefficients {
+            values,
+            covariance: None,
+        })
+    }
+
     /// The coefficients, unless the method refused.
     #[must_use]
     pub fn coefficients(&self) -> Option<&[f64]> {

@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Public scales of columns and response, which gradients are computed in units of.
 fn check_scales(columns: &[f64], response: f64) -> Result<()> {
@@ -65,10 +65,7 @@ fn unscaled(theta: &[f64], scales: &[f64], response: f64) -> Outcome {
         .zip(scales)
         .map(|(theta, scale)| theta * response / scale)
         .collect();
-    Outcome::Released(Coefficients {
-        values,
-        covariance: None,
-    })
+    Outcome::of(values)
 }
 
 /// Full-batch private gradient descent (G. Brown, K. Dvijotham, G. Evans, D. Liu, A. Smith, A. Thakurta, ICML 2024, arXiv 2402.13531).

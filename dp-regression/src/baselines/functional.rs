@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// The functional mechanism (J. Zhang et al. 2012; what diffprivlib implements): `(epsilon, 0)`-DP.
 ///
@@ -121,10 +121,7 @@ impl PrivateRegressor for FunctionalMechanism {
             .zip(&self.ranges)
             .map(|(theta, range)| theta * self.response / range)
             .collect();
-        let outcome = Outcome::Released(Coefficients {
-            values,
-            covariance: None,
-        });
+        let outcome = Outcome::of(values);
         Ok(Release::new(outcome, self.guarantee(), self.noise, rng))
     }
 }

@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::error::Result;
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Objective perturbation (D. Kifer, A. Smith, A. Thakurta 2012, algorithm 1): the minimum of `sum (y - x'b)^2/2 + (Lambda/2) |b|^2 + z'b` over a ball,
 /// with `z` Gaussian of standard deviation `zeta sqrt(8 ln(2/delta) + 4 epsilon)/epsilon` and `Lambda = 2 lambda/epsilon`, for second derivatives of
@@ -110,10 +110,7 @@ impl PrivateRegressor for ObjectivePerturbation {
             }
             values = at(high);
         }
-        let outcome = Outcome::Released(Coefficients {
-            values,
-            covariance: None,
-        });
+        let outcome = Outcome::of(values);
         Ok(Release::new(outcome, self.guarantee(), self.noise, rng))
     }
 }

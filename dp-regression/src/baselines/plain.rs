@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::filter;
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Ordinary least squares. **Not private.** Refuses where columns depend on each other.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,10 +54,7 @@ impl PrivateRegressor for Ols {
 
     fn fit(&self, data: &Dataset<'_>, rng: &mut PrivacyRng) -> Result<Release> {
         let outcome = match filter::diagnose(data, &[])? {
-            Some(fit) => Outcome::Released(Coefficients {
-                values: fit.coefficients,
-                covariance: None,
-            }),
+            Some(fit) => Outcome::of(fit.coefficients),
             None => Outcome::Refused,
         };
         Ok(Release::new(
@@ -82,10 +79,7 @@ impl PrivateRegressor for Ridge {
         let (xx, xy) = pass::changed_moments(data, |_, _| {})?;
         let eigen = Eigen::new(&xx, data.columns())?;
         let values = eigen.apply(&xy, |value| inverse(value.max(0.0) + self.ridge));
-        let outcome = Outcome::Released(Coefficients {
-            values,
-            covariance: None,
-        });
+        let outcome = Outcome::of(values);
         Ok(Release::new(
             outcome,
             self.guarantee(),

@@ -7,7 +7,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Powers of two that sizes are sorted into: 2^-64 to 2^64.
 const BINS: usize = 129;
@@ -231,10 +231,7 @@ impl PrivateRegressor for RobustGd {
                 *theta -= step / rows * rng.add_normal(sum, scale, settings.noise);
             }
         }
-        let outcome = Outcome::Released(Coefficients {
-            values: theta,
-            covariance: None,
-        });
+        let outcome = Outcome::of(theta);
         Ok(Release::new(outcome, self.guarantee(), settings.noise, rng))
     }
 }
@@ -296,10 +293,7 @@ impl PrivateRegressor for AdaClipSgd {
             }
         }
         let values = mean.iter().map(|mean| mean / counted).collect();
-        let outcome = Outcome::Released(Coefficients {
-            values,
-            covariance: None,
-        });
+        let outcome = Outcome::of(values);
         Ok(Release::new(outcome, self.guarantee(), settings.noise, rng))
     }
 }

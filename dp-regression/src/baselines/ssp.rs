@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::linalg::pass;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Failure probability of AdaSSP's bound on its noise.
 const FAILURE: f64 = 0.05;
@@ -40,11 +40,13 @@ fn perturb_vector(g: &mut [f64], scale: f64, noise: NoiseKind, rng: &mut Privacy
         .for_each(|g| *g = rng.add_normal(*g, scale, noise));
 }
 
-fn released(values: Vec<f64>) -> Outcome {
-    Outcome::Released(Coefficients {
-        values,
-        covariance: None,
-    })
+/// The ridge of AdaSSP: what its bound on the noise of the matrix, of standard deviation `matrix`, exceeds the least eigenvalue by, of which `least` is the
+/// release with standard deviation `scale`.
+fn adaptive_ridge(d: usize, delta: f64, least: f64, scale: f64, matrix: f64) -> f64 {
+    let size = d as f64;
+    let tail = (6.0 / delta).ln().sqrt();
+    let bound = (size * (2.0 * size * size / FAILURE).ln()).sqrt() * matrix;
+    (bound - (least - scale * tail).max(0.0)).max(0.0)
 }
 
 /// AdaSSP (Y.-X. Wang 2018, arXiv 1803.02596, algorithm 2): noise on `X'X`, on `X'y` and on the least eigenvalue, which sets the ridge.
@@ -137,12 +139,10 @@ impl PrivateRegressor for AdaSsp {
         let square = bounds.x * bounds.x;
         let least = Eigen::new(&xx, d)?.values[0];
         // An eigenvalue changes by at most |x|^2, replaced rows included.
-        let tail = (6.0 / self.budget.delta()).ln().sqrt();
-        let least =
-            (rng.add_normal(least, square * sigma, self.noise) - square * sigma * tail).max(0.0);
-        let size = d as f64;
-        let matrix = square * sigma * matrix_factor(self.adjacency);
-        let ridge = ((size * (2.0 * size * size / FAILURE).ln()).sqrt() * matrix - least).max(0.0);
+        let scale = square * sigma;
+        let least = rng.add_normal(least, scale, self.noise);
+        let matrix = scale * matrix_factor(self.adjacency);
+        let ridge = adaptive_ridge(d, self.budget.delta(), least, scale, matrix);
         perturb_matrix(&mut xx, d, matrix, self.noise, rng);
         perturb_vector(
             &mut xy,
@@ -152,7 +152,7 @@ impl PrivateRegressor for AdaSsp {
         );
         let values = Eigen::new(&xx, d)?.apply(&xy, |value| inverse(value + ridge));
         Ok(Release::new(
-            released(values),
+            Outcome::of(values),
             self.guarantee(),
             self.noise,
             rng,
@@ -236,7 +236,7 @@ impl PrivateRegressor for Ssp {
         );
         let values = Eigen::new(&xx, d)?.apply(&xy, |value| inverse(value + self.ridge));
         Ok(Release::new(
-            released(values),
+            Outcome::of(values),
             self.guarantee(),
             self.noise,
             rng,
@@ -337,13 +337,9 @@ impl PrivateRegressor for BoostedAdaSsp {
         let (mut xx, _) = pass::changed_moments(data, |x, _| unit(x))?;
         let sigma = 3.0_f64.sqrt() / self.budget.gdp_mu() * SUM_MARGIN;
         let matrix = sigma * matrix_factor(self.adjacency);
-        let tail = (6.0 / self.budget.delta()).ln().sqrt();
         let noisy = rng.add_normal(Eigen::new(&xx, d)?.values[0], sigma, self.noise);
-        let size = d as f64;
         let ridge = match self.ridge {
-            BoostedRidge::Adaptive => ((size * (2.0 * size * size / FAILURE).ln()).sqrt() * matrix
-                - (noisy - sigma * tail).max(0.0))
-            .max(0.0),
+            BoostedRidge::Adaptive => adaptive_ridge(d, self.budget.delta(), noisy, sigma, matrix),
             BoostedRidge::NoisyEigenvalue => noisy.max(0.0),
         };
         perturb_matrix(&mut xx, d, matrix, self.noise, rng);
@@ -370,7 +366,7 @@ impl PrivateRegressor for BoostedAdaSsp {
             .map(|theta| theta * bounds.y / bounds.x)
             .collect();
         Ok(Release::new(
-            released(values),
+            Outcome::of(values),
             self.guarantee(),
             self.noise,
             rng,

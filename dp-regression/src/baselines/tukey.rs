@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::linalg::double::Double;
 use crate::linalg::triangular;
 use crate::noise::{NoiseKind, PrivacyRng};
-use crate::regressor::{Coefficients, Outcome, PrivateRegressor, Release};
+use crate::regressor::{Outcome, PrivateRegressor, Release};
 
 /// Fits are moved by up to this much at random, so that no two are equal.
 const JITTER: f64 = 1e-10;
@@ -289,10 +289,7 @@ impl PrivateRegressor for TukeyEm {
         let outcome = match self.sample_depth(&volumes, t, rng).filter(|_| passes) {
             Some(depth) => {
                 let values = sample_shell(&boxes, depth, rng);
-                Outcome::Released(Coefficients {
-                    values,
-                    covariance: None,
-                })
+                Outcome::of(values)
             }
             None => Outcome::Refused,
         };
