@@ -1,0 +1,1 @@
+//! Neural maps under a Sobolev penalty.
