@@ -90,7 +90,13 @@ impl Assignment {
     }
 
     /// Finds the nearest elements of a map, and sums what the next step needs.
-    pub(crate) fn update(&mut self, measure: &Measure, elements: &Elements, map: &[f64], loss: Loss) -> Moments {
+    pub(crate) fn update(
+        &mut self,
+        measure: &Measure,
+        elements: &Elements,
+        map: &[f64],
+        loss: Loss,
+    ) -> Moments {
         match measure.dimension() {
             1 => self.pass::<1>(measure, elements, map, loss),
             2 => self.pass::<2>(measure, elements, map, loss),
@@ -99,7 +105,13 @@ impl Assignment {
         }
     }
 
-    fn pass<const N: usize>(&mut self, measure: &Measure, elements: &Elements, map: &[f64], loss: Loss) -> Moments {
+    fn pass<const N: usize>(
+        &mut self,
+        measure: &Measure,
+        elements: &Elements,
+        map: &[f64],
+        loss: Loss,
+    ) -> Moments {
         let n = measure.dimension();
         let search = Search::<N>::new(elements, map, n);
         let moved = if self.known {
@@ -166,13 +178,22 @@ impl Assignment {
 }
 
 impl Moments {
-    fn add(&mut self, point: &[f64], weight: f64, foot: &Foot, width: usize, size: usize, loss: Loss) {
+    fn add(
+        &mut self,
+        point: &[f64],
+        weight: f64,
+        foot: &Foot,
+        width: usize,
+        size: usize,
+        loss: Loss,
+    ) {
         self.loss += weight * loss.value(foot.square);
         let weight = weight * loss.weight(foot.square);
         self.model += weight * foot.square;
         let n = point.len();
         let begin = foot.element as usize * size;
-        let (products, vectors) = self.sums[begin..begin + size].split_at_mut(width * (width + 1) / 2);
+        let (products, vectors) =
+            self.sums[begin..begin + size].split_at_mut(width * (width + 1) / 2);
         let mut place = 0;
         for i in 0..width {
             let scaled = weight * foot.share[i];
@@ -334,7 +355,10 @@ impl<'a, const N: usize> Search<'a, N> {
                     }
                 } else {
                     let (first, second) = (at + 1, branch.second);
-                    let (near, far) = (self.box_square(point, first), self.box_square(point, second));
+                    let (near, far) = (
+                        self.box_square(point, first),
+                        self.box_square(point, second),
+                    );
                     let ((next, close), other) = if near <= far {
                         ((first, near), (second, far))
                     } else {
@@ -387,7 +411,11 @@ impl<'a, const N: usize> Search<'a, N> {
             [a, b, c, ..] => self.triangle(point, *a, *b, *c),
             [] => ([0.0; 3], f64::INFINITY),
         };
-        Foot { element, share, square }
+        Foot {
+            element,
+            share,
+            square,
+        }
     }
 
     /// How far along a segment the closest point lies, and the square of the distance to it.
@@ -401,7 +429,11 @@ impl<'a, const N: usize> Search<'a, N> {
             along += v * (point[axis] - a[axis]);
             length += v * v;
         }
-        let t = if length > 0.0 { (along / length).clamp(0.0, 1.0) } else { 0.0 };
+        let t = if length > 0.0 {
+            (along / length).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
         let mut square = 0.0;
         for axis in 0..n {
             let r = point[axis] - a[axis] - t * (b[axis] - a[axis]);
@@ -431,7 +463,8 @@ impl<'a, const N: usize> Search<'a, N> {
             if s >= 0.0 && t >= 0.0 && s + t <= 1.0 {
                 let mut square = 0.0;
                 for axis in 0..n {
-                    let r = x[axis] - pa[axis] - s * (pb[axis] - pa[axis]) - t * (pc[axis] - pa[axis]);
+                    let r =
+                        x[axis] - pa[axis] - s * (pb[axis] - pa[axis]) - t * (pc[axis] - pa[axis]);
                     square += r * r;
                 }
                 return ([1.0 - s - t, s, t], square);

@@ -33,7 +33,10 @@ pub fn tube_lower_bound(
         return Ok(None);
     };
     let n = dimension as i32;
-    let (side, ball) = (unit_ball(dimension.saturating_sub(1)) * length, unit_ball(dimension));
+    let (side, ball) = (
+        unit_ball(dimension.saturating_sub(1)) * length,
+        unit_ball(dimension),
+    );
     let tube = |r: f64| side * r.powi(n - 1) + ball * r.powi(n);
     // The tube grows without end, so the radius at which it could hold the set is found by halving.
     let mut most = 1.0;
@@ -52,7 +55,8 @@ pub fn tube_lower_bound(
     // The integral of p r^(p-1) (1 - (a r^(n-1) + b r^n) / V), term by term; at the smaller radius it is a bound in any case.
     let (p, n, r) = (exponent, f64::from(n), least);
     let bound = r.powf(p)
-        - p / volume * (side * r.powf(p + n - 1.0) / (p + n - 1.0) + ball * r.powf(p + n) / (p + n));
+        - p / volume
+            * (side * r.powf(p + n - 1.0) / (p + n - 1.0) + ball * r.powf(p + n) / (p + n));
     Ok(Some(bound.max(0.0)))
 }
 
@@ -70,9 +74,8 @@ pub fn length_bound(domain: Domain, smoothness: &Smoothness, budget: f64) -> Res
         return Ok(None);
     }
     let order = smoothness.order;
-    let by_order_one = |factor: f64| {
-        (factor > 0.0).then(|| budget / factor.powf(1.0 / smoothness.exponent))
-    };
+    let by_order_one =
+        |factor: f64| (factor > 0.0).then(|| budget / factor.powf(1.0 / smoothness.exponent));
     Ok(match &smoothness.norm {
         Norm::Full => by_order_one(1.0),
         Norm::Weighted(factors) => by_order_one(factors[1]),

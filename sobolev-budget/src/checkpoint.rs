@@ -22,7 +22,8 @@ pub(crate) fn fingerprint(input: &impl Serialize) -> Result<String> {
     impl std::io::Write for Hash {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             for &byte in bytes {
-                self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+                self.0 = (self.0 ^ u128::from(byte))
+                    .wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
             }
             Ok(bytes.len())
         }

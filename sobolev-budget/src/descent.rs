@@ -129,17 +129,28 @@ impl<'a> Problem<'a> {
                 break;
             }
             let before = state.objective;
-            let quadratic = self.system.quadratic(&state.moments, &self.elements, self.n);
+            let quadratic = self
+                .system
+                .quadratic(&state.moments, &self.elements, self.n);
             let target = self.target(&quadratic, &state)?;
             state = self.step(&mut assignment, state, &target, &mut relaxation);
             if self.even && sweep % 8 == 7 {
                 state = self.respace(&mut assignment, state)?;
             }
             history.push(state.moments.loss);
-            tracing::trace!(sweep, objective = state.objective, relaxation, kept = assignment.kept());
+            tracing::trace!(
+                sweep,
+                objective = state.objective,
+                relaxation,
+                kept = assignment.kept()
+            );
             // Either measure alone can be small by chance.
             let fell = (before - state.objective).max(target.decrease);
-            still = if fell <= limits.tolerance * before.abs() { still + 1 } else { 0 };
+            still = if fell <= limits.tolerance * before.abs() {
+                still + 1
+            } else {
+                0
+            };
             if still >= 3 || state.objective <= 1e-28 {
                 converged = true;
                 break;
@@ -158,14 +169,21 @@ impl<'a> Problem<'a> {
         descent.loss
             + match self.constraint {
                 Constraint::Budget(_) => 0.0,
-                Constraint::Price(price) => price * self.system.differences.power(&descent.map, self.n),
+                Constraint::Price(price) => {
+                    price * self.system.differences.power(&descent.map, self.n)
+                }
             }
     }
 
     /// How far a map is from being stationary, and its multiplier.
     pub(crate) fn kkt(&self, map: &[f64]) -> Result<(f64, Kkt)> {
         let n = self.n;
-        let moments = Assignment::new(self.measure.len()).update(self.measure, &self.elements, map, self.loss);
+        let moments = Assignment::new(self.measure.len()).update(
+            self.measure,
+            &self.elements,
+            map,
+            self.loss,
+        );
         let quadratic = self.system.quadratic(&moments, &self.elements, n);
         let state = State {
             objective: 0.0,
@@ -181,7 +199,11 @@ impl<'a> Problem<'a> {
         let slope = self.system.times_a(&cost, map, n);
         let norm = self.system.dual_norm(&quadratic, &cost, lambda)?;
         let residual = |lambda: f64| {
-            let sum: Vec<f64> = gradient.iter().zip(&slope).map(|(g, a)| g + lambda * a).collect();
+            let sum: Vec<f64> = gradient
+                .iter()
+                .zip(&slope)
+                .map(|(g, a)| g + lambda * a)
+                .collect();
             norm(&sum)
         };
         let mut stationarity = residual(lambda);
@@ -191,7 +213,8 @@ impl<'a> Problem<'a> {
         {
             // At a map that is not quite stationary another multiplier may fit better: the residual is a parabola in it.
             let (zero, one) = (residual(0.0), residual(2.0 * lambda));
-            let curvature = (one * one + zero * zero - 2.0 * stationarity * stationarity) / (2.0 * lambda * lambda);
+            let curvature = (one * one + zero * zero - 2.0 * stationarity * stationarity)
+                / (2.0 * lambda * lambda);
             let best = lambda - (one * one - zero * zero) / (4.0 * lambda * curvature);
             if best.is_finite() && best > 0.0 && residual(best) < stationarity {
                 lambda = best;
@@ -203,10 +226,22 @@ impl<'a> Problem<'a> {
             Constraint::Budget(budget) => budget,
             Constraint::Price(_) => spent,
         };
-        let excess = if budget > 0.0 { spent / budget - 1.0 } else { spent };
+        let excess = if budget > 0.0 {
+            spent / budget - 1.0
+        } else {
+            spent
+        };
         let kkt = Kkt {
-            stationarity: if scale > 0.0 { stationarity / scale } else { 0.0 },
-            complementarity: if lambda > 0.0 { (-excess).max(0.0) } else { 0.0 },
+            stationarity: if scale > 0.0 {
+                stationarity / scale
+            } else {
+                0.0
+            },
+            complementarity: if lambda > 0.0 {
+                (-excess).max(0.0)
+            } else {
+                0.0
+            },
             infeasibility: excess.max(0.0),
         };
         Ok((2.0 * lambda / q, kkt))
@@ -241,9 +276,14 @@ impl<'a> Problem<'a> {
                 Constraint::Budget(budget) => budget,
                 Constraint::Price(_) => differences.cost(map, self.n).max(1e-3),
             };
-            floor = if differences.exponent() < 2.0 { 1e-6 } else { 1e-3 } * size;
+            floor = if differences.exponent() < 2.0 {
+                1e-6
+            } else {
+                1e-3
+            } * size;
         }
-        self.system.cost_matrix(differences.weights(map, self.n, floor))
+        self.system
+            .cost_matrix(differences.weights(map, self.n, floor))
     }
 
     /// The minimiser of the quadratic model within the budget, or with its price.
@@ -287,7 +327,12 @@ impl<'a> Problem<'a> {
 
     /// The minimiser of the quadratic model within a budget where q is not 2: the cost is replaced by a quadratic that agrees with it near the
     /// last map, again and again. For q above 2 the weights are damped, as they would swing otherwise.
-    fn reweighted(&self, quadratic: &Quadratic, state: &State, budget: f64) -> Result<(Vec<f64>, f64)> {
+    fn reweighted(
+        &self,
+        quadratic: &Quadratic,
+        state: &State,
+        budget: f64,
+    ) -> Result<(Vec<f64>, f64)> {
         let q = self.system.differences.exponent();
         let goal = budget.powf(q);
         let damping = if q > 2.0 { 1.0 / (q - 1.0) } else { 1.0 };
@@ -306,7 +351,13 @@ impl<'a> Problem<'a> {
     }
 
     /// Goes to the target, or beyond it if that is better than the model says the target is, or only part of the way if the model was wrong.
-    fn step(&self, assignment: &mut Assignment, state: State, target: &Target, relaxation: &mut f64) -> State {
+    fn step(
+        &self,
+        assignment: &mut Assignment,
+        state: State,
+        target: &Target,
+        relaxation: &mut f64,
+    ) -> State {
         let toward = |factor: f64| -> Vec<f64> {
             let mut map: Vec<f64> = state
                 .map
@@ -331,7 +382,11 @@ impl<'a> Problem<'a> {
         }
         let mut factor = 1.0;
         for _ in 0..12 {
-            let map = if factor == 1.0 { target.map.clone() } else { toward(factor) };
+            let map = if factor == 1.0 {
+                target.map.clone()
+            } else {
+                toward(factor)
+            };
             let near = self.arrive(assignment, map, target.lambda);
             if near.objective <= state.objective {
                 if *relaxation == 1.0 && factor == 1.0 {
@@ -356,7 +411,9 @@ impl<'a> Problem<'a> {
             self.system.bring_within(&mut map, self.n, budget);
         }
         let spaced = self.arrive(assignment, map, state.lambda);
-        let quadratic = self.system.quadratic(&spaced.moments, &self.elements, self.n);
+        let quadratic = self
+            .system
+            .quadratic(&spaced.moments, &self.elements, self.n);
         let target = self.target(&quadratic, &spaced)?;
         let stepped = self.arrive(assignment, target.map, target.lambda);
         if stepped.objective < state.objective {

@@ -103,9 +103,16 @@ impl Grid {
     /// [`Error::TooFewNodes`] if `side` is less than 2, or less than 3 where an axis is a circle; [`Error::Parameter`] if there would be more than
     /// [`MOST_NODES`](Self::MOST_NODES).
     pub fn new(domain: Domain, side: usize) -> Result<Self> {
-        let needed = if domain.periodic().contains(&true) { 3 } else { 2 };
+        let needed = if domain.periodic().contains(&true) {
+            3
+        } else {
+            2
+        };
         if side < needed {
-            return Err(Error::TooFewNodes { needed, found: side });
+            return Err(Error::TooFewNodes {
+                needed,
+                found: side,
+            });
         }
         let nodes = side.checked_pow(domain.dimension() as u32);
         if nodes.is_none_or(|nodes| nodes > Self::MOST_NODES) {

@@ -131,7 +131,9 @@ impl Tree {
             // By the first vertex, with the places along the axes interleaved bit by bit: blocks of the grid stay together.
             order.sort_by_key(|&element| {
                 let node = vertices[element as usize * width] as usize;
-                let places: Vec<usize> = (0..m).map(|axis| node / grid.stride(axis) % grid.side()).collect();
+                let places: Vec<usize> = (0..m)
+                    .map(|axis| node / grid.stride(axis) % grid.side())
+                    .collect();
                 let mut key = 0u64;
                 for bit in (0..20).rev() {
                     for place in &places {
@@ -157,7 +159,11 @@ impl Tree {
 
 fn split(branches: &mut Vec<Branch>, begin: u32, end: u32) {
     let place = branches.len();
-    branches.push(Branch { begin, end, second: 0 });
+    branches.push(Branch {
+        begin,
+        end,
+        second: 0,
+    });
     if (end - begin) as usize > Tree::LEAF {
         let middle = begin + (end - begin) / 2;
         split(branches, begin, middle);

@@ -36,7 +36,9 @@ pub enum Error {
         column: usize,
     },
     /// A weight that is negative, infinite or not a number, or weights whose sum is not a positive finite number.
-    #[error("weight {index} (counted from 0) is {value}; weights must be finite, not negative, and not all 0")]
+    #[error(
+        "weight {index} (counted from 0) is {value}; weights must be finite, not negative, and not all 0"
+    )]
     Weight {
         /// The place of the weight, counted from 0.
         index: usize,

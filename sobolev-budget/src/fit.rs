@@ -284,7 +284,11 @@ impl FitConfig {
             measure: &scaled,
             stop: options.stop.unwrap_or(&|| false),
         };
-        let given = options.starts.iter().map(|map| units.map_inward(map)).collect();
+        let given = options
+            .starts
+            .iter()
+            .map(|map| units.map_inward(map))
+            .collect();
         let mut candidates = run.search(given)?;
         candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank));
         let winner = candidates.first().ok_or(Error::EmptyMeasure)?;
@@ -332,7 +336,9 @@ impl FitConfig {
     }
 
     fn check_starts(&self, measure: &Measure, options: &FitOptions) -> Result<()> {
-        let own = self.starts.principal > 0 || self.starts.continuation || !self.starts.centres.is_empty();
+        let own = self.starts.principal > 0
+            || self.starts.continuation
+            || !self.starts.centres.is_empty();
         if !own && options.starts.is_empty() {
             return Err(Error::Parameter {
                 name: "the number of starts",
@@ -371,7 +377,9 @@ impl Fit {
 
 impl fmt::Display for Fit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Smoothness { order, exponent, .. } = self.config.smoothness;
+        let Smoothness {
+            order, exponent, ..
+        } = self.config.smoothness;
         writeln!(
             formatter,
             "{} map of order {order}, q = {exponent}, p = {}: J = {:.6e} at cost {:.6}",
@@ -400,7 +408,7 @@ impl fmt::Display for Fit {
     }
 }
 
-/// From the caller's units to those in which the measure has the diameter 1, and back.
+/// From the caller's units to those in which the measure has a diameter between 1/2 and 1, and back.
 struct Units {
     shift: Vec<f64>,
     scale: f64,
@@ -415,16 +423,24 @@ impl Units {
             vec![0.0; measure.dimension()]
         };
         let diameter = measure.diameter();
-        let scale = if diameter > 0.0 && diameter.is_finite() { diameter } else { 1.0 };
+        // A power of two, so that scaling rounds nothing.
+        let scale = if diameter > 0.0 && diameter.is_finite() {
+            diameter.log2().ceil().exp2()
+        } else {
+            1.0
+        };
         Self { shift, scale }
     }
 
     fn inward(&self, config: &FitConfig) -> Constraint {
         match config.constraint {
             Constraint::Budget(budget) => Constraint::Budget(budget / self.scale),
-            Constraint::Price(price) => {
-                Constraint::Price(price * self.scale.powf(config.smoothness.exponent - config.exponent))
-            }
+            Constraint::Price(price) => Constraint::Price(
+                price
+                    * self
+                        .scale
+                        .powf(config.smoothness.exponent - config.exponent),
+            ),
         }
     }
 
@@ -479,7 +495,12 @@ impl Run<'_> {
         self.problem_with(measure, nodes, self.constraint)
     }
 
-    fn problem_with<'b>(&self, measure: &'b Measure, nodes: usize, constraint: Constraint) -> Result<Problem<'b>> {
+    fn problem_with<'b>(
+        &self,
+        measure: &'b Measure,
+        nodes: usize,
+        constraint: Constraint,
+    ) -> Result<Problem<'b>> {
         Problem::new(
             measure,
             Grid::new(self.config.domain, nodes)?,
@@ -534,14 +555,26 @@ impl Run<'_> {
                         name: "given".to_owned(),
                         nodes,
                         sweeps: 0,
-                        descent: Descent::at(map.resample(nodes, self.config.smoothness.order > 1)?.values().to_vec()),
+                        descent: Descent::at(
+                            map.resample(nodes, self.config.smoothness.order > 1)?
+                                .values()
+                                .to_vec(),
+                        ),
                         rank: f64::INFINITY,
                     });
                 }
             }
             let limits = Limits {
-                sweeps: if last { self.config.max_sweeps } else { self.config.max_sweeps.min(200) },
-                tolerance: if last { self.config.tolerance } else { self.config.tolerance.max(1e-5) },
+                sweeps: if last {
+                    self.config.max_sweeps
+                } else {
+                    self.config.max_sweeps.min(200)
+                },
+                tolerance: if last {
+                    self.config.tolerance
+                } else {
+                    self.config.tolerance.max(1e-5)
+                },
                 stop: self.stop,
             };
             candidates = candidates
@@ -572,7 +605,11 @@ impl Run<'_> {
             name: candidate.name,
             nodes,
             sweeps: candidate.sweeps + descent.history.len() - 1,
-            rank: if last { problem.rank(&descent) } else { f64::INFINITY },
+            rank: if last {
+                problem.rank(&descent)
+            } else {
+                f64::INFINITY
+            },
             descent,
         })
     }
@@ -589,7 +626,11 @@ impl Run<'_> {
         let mut levels = vec![self.config.nodes];
         loop {
             let nodes = levels[levels.len() - 1];
-            let next = if periodic { nodes.div_ceil(2) } else { (nodes - 1).div_ceil(2) + 1 };
+            let next = if periodic {
+                nodes.div_ceil(2)
+            } else {
+                (nodes - 1).div_ceil(2) + 1
+            };
             if next < coarsest || next >= nodes {
                 break;
             }
@@ -604,19 +645,33 @@ impl Run<'_> {
         let chosen = &self.config.starts;
         let seed = self.config.seed;
         let mut found: Vec<(String, Vec<f64>)> = (0..chosen.principal)
-            .map(|index| (format!("principal{index}"), starts::principal(measure, grid, index, seed)))
+            .map(|index| {
+                (
+                    format!("principal{index}"),
+                    starts::principal(measure, grid, index, seed),
+                )
+            })
             .collect();
         if chosen.continuation
             && let Constraint::Budget(budget) = self.constraint
         {
-            found.push(("continuation".to_owned(), self.continuation(measure, grid, budget)?));
+            found.push((
+                "continuation".to_owned(),
+                self.continuation(measure, grid, budget)?,
+            ));
         }
         for &count in &chosen.centres {
             found.extend(starts::through_centres(measure, grid, count, seed));
         }
-        if found.is_empty() && chosen.principal == 0 && (chosen.continuation || !chosen.centres.is_empty()) {
+        if found.is_empty()
+            && chosen.principal == 0
+            && (chosen.continuation || !chosen.centres.is_empty())
+        {
             // What was asked for does not exist on this domain.
-            found.push(("principal0".to_owned(), starts::principal(measure, grid, 0, seed)));
+            found.push((
+                "principal0".to_owned(),
+                starts::principal(measure, grid, 0, seed),
+            ));
         }
         Ok(found)
     }
@@ -631,7 +686,8 @@ impl Run<'_> {
             stop: self.stop,
         };
         while part < 1.0 {
-            let problem = self.problem_with(measure, grid.side(), Constraint::Budget(part * budget))?;
+            let problem =
+                self.problem_with(measure, grid.side(), Constraint::Budget(part * budget))?;
             map = problem.descend(problem.admit(&map)?, &limits)?.map;
             part *= 1.2;
         }

@@ -92,7 +92,12 @@ impl GridMap {
     ///
     /// # Errors
     /// [`Error::Size`] if there are not `dimension` values for each node, [`Error::NonFinite`].
-    pub fn new(grid: Grid, interpolation: Interpolation, dimension: usize, values: Vec<f64>) -> Result<Self> {
+    pub fn new(
+        grid: Grid,
+        interpolation: Interpolation,
+        dimension: usize,
+        values: Vec<f64>,
+    ) -> Result<Self> {
         if dimension == 0 || values.len() != grid.len() * dimension {
             return Err(Error::Size {
                 what: "values of a map",
@@ -110,7 +115,12 @@ impl GridMap {
     }
 
     /// A map whose values are known to be finite and as many as they should be.
-    pub(crate) fn trusted(grid: Grid, interpolation: Interpolation, dimension: usize, values: Vec<f64>) -> Self {
+    pub(crate) fn trusted(
+        grid: Grid,
+        interpolation: Interpolation,
+        dimension: usize,
+        values: Vec<f64>,
+    ) -> Self {
         let interpolation = if grid.domain().dimension() > 2 {
             Interpolation::Nodes
         } else {
@@ -370,7 +380,11 @@ impl GridMap {
         (0..self.grid.cells(0))
             .map(|cell| {
                 let (a, b) = (self.value(cell), self.value(self.grid.node(&[cell + 1])));
-                a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+                a.iter()
+                    .zip(b)
+                    .map(|(a, b)| (a - b).powi(2))
+                    .sum::<f64>()
+                    .sqrt()
             })
             .collect()
     }

@@ -203,9 +203,10 @@ impl Measure {
         let mut squared = 0.0;
         for axis in 0..self.dimension {
             let coordinates = self.points.iter().skip(axis).step_by(self.dimension);
-            let (low, high) = coordinates.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| {
-                (low.min(x), high.max(x))
-            });
+            let (low, high) = coordinates
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| {
+                    (low.min(x), high.max(x))
+                });
             squared += (high - low).powi(2);
         }
         squared.sqrt()
@@ -214,13 +215,15 @@ impl Measure {
     /// The measure moved by `-shift` and divided by `scale`.
     pub(crate) fn normalised(&self, shift: &[f64], scale: f64) -> Self {
         let mut points = self.points.clone();
-        points.par_chunks_mut(self.dimension * 4096).for_each(|part| {
-            for point in part.chunks_exact_mut(self.dimension) {
-                for (x, s) in point.iter_mut().zip(shift) {
-                    *x = (*x - s) / scale;
+        points
+            .par_chunks_mut(self.dimension * 4096)
+            .for_each(|part| {
+                for point in part.chunks_exact_mut(self.dimension) {
+                    for (x, s) in point.iter_mut().zip(shift) {
+                        *x = (*x - s) / scale;
+                    }
                 }
-            }
-        });
+            });
         Self {
             dimension: self.dimension,
             points,

@@ -265,8 +265,13 @@ impl Differences {
             for axis in 0..at.len() {
                 places[axis] = at[axis] + offset[axis];
                 let order = index[axis];
-                let sign = if (order - offset[axis]) % 2 == 0 { 1.0 } else { -1.0 };
-                factor *= sign * binomial(order, offset[axis]) / grid.spacing(axis).powi(order as i32);
+                let sign = if (order - offset[axis]) % 2 == 0 {
+                    1.0
+                } else {
+                    -1.0
+                };
+                factor *=
+                    sign * binomial(order, offset[axis]) / grid.spacing(axis).powi(order as i32);
             }
             self.nodes.push(grid.node(&places) as u32);
             self.factors.push(factor);
@@ -305,7 +310,13 @@ impl Differences {
     }
 
     /// The transpose of the rows, each times its weight, applied to `[rows, n]`.
-    pub(crate) fn apply_transposed(&self, weights: &[f64], applied: &[f64], nodes: usize, n: usize) -> Vec<f64> {
+    pub(crate) fn apply_transposed(
+        &self,
+        weights: &[f64],
+        applied: &[f64],
+        nodes: usize,
+        n: usize,
+    ) -> Vec<f64> {
         let mut result = vec![0.0; nodes * n];
         for (row, values) in applied.chunks_exact(n).enumerate() {
             let (nodes, factors) = self.row(row);
@@ -391,10 +402,12 @@ fn multi_indices(m: usize, order: usize) -> Vec<Vec<usize>> {
     (0..=order)
         .rev()
         .flat_map(|first| {
-            multi_indices(m - 1, order - first).into_iter().map(move |mut rest| {
-                rest.insert(0, first);
-                rest
-            })
+            multi_indices(m - 1, order - first)
+                .into_iter()
+                .map(move |mut rest| {
+                    rest.insert(0, first);
+                    rest
+                })
         })
         .collect()
 }

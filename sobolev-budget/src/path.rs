@@ -89,9 +89,15 @@ impl BudgetPath {
     /// # Errors
     /// As [`FitConfig::fit_with`]; [`Error::Checkpoint`] if the file belongs to another path or measure, [`Error::Io`] and [`Error::Read`] if it
     /// cannot be written or read.
-    pub fn fit_with(&self, measure: &Measure, checkpoint: Option<&Path>, options: &FitOptions) -> Result<BudgetCurve> {
+    pub fn fit_with(
+        &self,
+        measure: &Measure,
+        checkpoint: Option<&Path>,
+        options: &FitOptions,
+    ) -> Result<BudgetCurve> {
         let stop = options.stop.unwrap_or(&|| false);
-        let fingerprint = checkpoint::fingerprint(&(&self.config, &self.budgets, &options.starts, measure))?;
+        let fingerprint =
+            checkpoint::fingerprint(&(&self.config, &self.budgets, &options.starts, measure))?;
         let mut fits: Vec<Fit> = match checkpoint {
             Some(path) => checkpoint::load(path, &fingerprint)?.unwrap_or_default(),
             None => Vec::new(),
@@ -130,7 +136,10 @@ impl BudgetPath {
         last: Option<&Fit>,
         options: &FitOptions,
     ) -> Result<Fit> {
-        let mut config = self.config.clone().with_constraint(Constraint::Budget(budget));
+        let mut config = self
+            .config
+            .clone()
+            .with_constraint(Constraint::Budget(budget));
         let mut options = options.clone();
         if let Some(last) = last {
             options.starts.push(last.map.clone());

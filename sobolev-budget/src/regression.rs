@@ -32,7 +32,10 @@ impl FitConfig {
     /// [`Error::Parameter`] unless p = q = 2.
     pub fn fit_at(&self, measure: &Measure, parameters: &[f64]) -> Result<Regression> {
         self.validate()?;
-        for (name, found) in [("the exponent p", self.exponent), ("the exponent q", self.smoothness.exponent)] {
+        for (name, found) in [
+            ("the exponent p", self.exponent),
+            ("the exponent q", self.smoothness.exponent),
+        ] {
             if found != 2.0 {
                 return Err(Error::Parameter {
                     name,
@@ -60,12 +63,16 @@ impl FitConfig {
         let elements = Elements::new(grid, self.interpolation);
         let system = System::new(&self.smoothness, grid, &elements)?;
         let blank = GridMap::trusted(grid, self.interpolation, n, vec![0.0; grid.len() * n]);
-        let places: Vec<Vec<(u32, f64)>> = parameters.chunks_exact(m).map(|s| blank.weights_at(s)).collect();
+        let places: Vec<Vec<(u32, f64)>> = parameters
+            .chunks_exact(m)
+            .map(|s| blank.weights_at(s))
+            .collect();
         let quadratic = system.quadratic_at(measure, &places);
         let cost = system.cost_matrix(system.differences.weights(blank.values(), n, 0.0));
         let (values, multiplier) = match self.constraint {
             Constraint::Budget(budget) => {
-                let (mut values, multiplier) = system.budgeted(&quadratic, &cost, budget * budget, 0.0)?;
+                let (mut values, multiplier) =
+                    system.budgeted(&quadratic, &cost, budget * budget, 0.0)?;
                 system.bring_within(&mut values, n, budget);
                 (values, multiplier)
             }
@@ -78,7 +85,10 @@ impl FitConfig {
             .map(|(index, place)| {
                 let square: f64 = (0..n)
                     .map(|axis| {
-                        let value: f64 = place.iter().map(|(node, share)| share * map.value(*node as usize)[axis]).sum();
+                        let value: f64 = place
+                            .iter()
+                            .map(|(node, share)| share * map.value(*node as usize)[axis])
+                            .sum();
                         (measure.point(index)[axis] - value).powi(2)
                     })
                     .sum();

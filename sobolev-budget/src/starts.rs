@@ -61,11 +61,18 @@ impl Starts {
 pub(crate) fn principal(measure: &Measure, grid: Grid, index: usize, seed: u64) -> Vec<f64> {
     let n = measure.dimension();
     let (mean, axes) = principal_axes(measure);
-    let axis = |i: usize| axes.get(i).map_or((0.0, &[][..]), |(deviation, axis)| (*deviation, &axis[..]));
+    let axis = |i: usize| {
+        axes.get(i)
+            .map_or((0.0, &[][..]), |(deviation, axis)| (*deviation, &axis[..]))
+    };
     let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(index as u64));
     let waves = Waves::new(grid.domain(), n, &mut rng);
     // Noise of a twentieth of the largest deviation, so that no start sits on a saddle.
-    let noise = if index == 0 { 0.01 } else { 0.05 * index as f64 } * axis(0).0;
+    let noise = if index == 0 {
+        0.01
+    } else {
+        0.05 * index as f64
+    } * axis(0).0;
     let mut map = Vec::with_capacity(grid.len() * n);
     for node in 0..grid.len() {
         let s = grid.parameters(node);
@@ -75,7 +82,9 @@ pub(crate) fn principal(measure: &Measure, grid: Grid, index: usize, seed: u64) 
             [2f64.sqrt() * cos, 2f64.sqrt() * sin]
         };
         let along: Vec<f64> = match grid.domain() {
-            Domain::Interval | Domain::Square | Domain::Cube => s.iter().map(|t| line(*t)).collect(),
+            Domain::Interval | Domain::Square | Domain::Cube => {
+                s.iter().map(|t| line(*t)).collect()
+            }
             Domain::Circle => ring(s[0]).to_vec(),
             Domain::Cylinder => {
                 let [x, y] = ring(s[1]);
@@ -103,7 +112,12 @@ pub(crate) fn principal(measure: &Measure, grid: Grid, index: usize, seed: u64) 
 }
 
 /// Curves through the centres of clusters: each with the name of how they were joined.
-pub(crate) fn through_centres(measure: &Measure, grid: Grid, count: usize, seed: u64) -> Vec<(String, Vec<f64>)> {
+pub(crate) fn through_centres(
+    measure: &Measure,
+    grid: Grid,
+    count: usize,
+    seed: u64,
+) -> Vec<(String, Vec<f64>)> {
     let n = measure.dimension();
     let closed = match grid.domain() {
         Domain::Interval => false,
@@ -141,7 +155,9 @@ fn principal_axes(measure: &Measure) -> (Vec<f64>, Vec<(f64, Vec<f64>)>) {
         for i in (0..n).rev() {
             let mut axis: Vec<f64> = eigen.U().col(i).iter().copied().collect();
             // The sign is arbitrary; the same data should give the same start.
-            let largest = axis.iter().fold(0.0f64, |a, b| if b.abs() > a.abs() { *b } else { a });
+            let largest = axis
+                .iter()
+                .fold(0.0f64, |a, b| if b.abs() > a.abs() { *b } else { a });
             if largest < 0.0 {
                 axis.iter_mut().for_each(|x| *x = -*x);
             }
@@ -172,7 +188,9 @@ impl Waves {
                 })
                 .collect();
             let phase = TAU * rng.random::<f64>();
-            let amplitude = (0..n).map(|_| (2.0 * rng.random::<f64>() - 1.0) / total).collect();
+            let amplitude = (0..n)
+                .map(|_| (2.0 * rng.random::<f64>() - 1.0) / total)
+                .collect();
             waves.push((frequency, phase, amplitude));
         }
         Self { waves }
@@ -229,7 +247,10 @@ fn k_means(measure: &Measure, count: usize, seed: u64) -> Vec<f64> {
                 .chunks_exact(n)
                 .map(|centre| square(point, centre))
                 .enumerate()
-                .fold((0, f64::INFINITY), |best, (i, d)| if d < best.1 { (i, d) } else { best })
+                .fold(
+                    (0, f64::INFINITY),
+                    |best, (i, d)| if d < best.1 { (i, d) } else { best },
+                )
                 .0;
             let weight = measure.weights()[index];
             masses[best] += weight;
@@ -248,7 +269,11 @@ fn k_means(measure: &Measure, count: usize, seed: u64) -> Vec<f64> {
 }
 
 fn length(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).powi(2))
+        .sum::<f64>()
+        .sqrt()
 }
 
 /// The longest path within the minimum spanning tree.
@@ -261,12 +286,13 @@ fn longest_path(centres: &[&[f64]]) -> Vec<usize> {
     within[0] = true;
     let mut edges = vec![Vec::new(); count];
     for _ in 1..count {
-        let next = (0..count)
-            .filter(|&i| !within[i])
-            .fold(None, |best: Option<usize>, i| match best {
-                Some(b) if reach[b] <= reach[i] => Some(b),
-                _ => Some(i),
-            });
+        let next =
+            (0..count)
+                .filter(|&i| !within[i])
+                .fold(None, |best: Option<usize>, i| match best {
+                    Some(b) if reach[b] <= reach[i] => Some(b),
+                    _ => Some(i),
+                });
         let Some(next) = next else { break };
         within[next] = true;
         edges[next].push(parent[next]);
@@ -294,7 +320,13 @@ fn longest_path(centres: &[&[f64]]) -> Vec<usize> {
                 }
             }
         }
-        let end = (0..count).fold(from, |best, i| if distance[i] > distance[best] { i } else { best });
+        let end = (0..count).fold(from, |best, i| {
+            if distance[i] > distance[best] {
+                i
+            } else {
+                best
+            }
+        });
         (end, before)
     };
     let (start, _) = far(0);
@@ -314,7 +346,11 @@ fn short_tour(centres: &[&[f64]]) -> Vec<usize> {
     while !left.is_empty() {
         let at = centres[tour[tour.len() - 1]];
         let place = (0..left.len()).fold(0, |best, i| {
-            if length(at, centres[left[i]]) < length(at, centres[left[best]]) { i } else { best }
+            if length(at, centres[left[i]]) < length(at, centres[left[best]]) {
+                i
+            } else {
+                best
+            }
         });
         tour.push(left.remove(place));
     }
@@ -350,9 +386,15 @@ fn opened(centres: &[&[f64]], mut tour: Vec<usize>) -> Vec<usize> {
 
 /// Nodes at equal distances along a polygon.
 fn along(corners: &[&[f64]], closed: bool, grid: Grid, n: usize) -> Vec<f64> {
-    let edges = if closed { corners.len() } else { corners.len() - 1 };
+    let edges = if closed {
+        corners.len()
+    } else {
+        corners.len() - 1
+    };
     let corner = |i: usize| corners[i % corners.len()];
-    let steps: Vec<f64> = (0..edges).map(|i| length(corner(i), corner(i + 1))).collect();
+    let steps: Vec<f64> = (0..edges)
+        .map(|i| length(corner(i), corner(i + 1)))
+        .collect();
     let total: f64 = steps.iter().sum();
     let mut map = Vec::with_capacity(grid.len() * n);
     let (mut edge, mut before) = (0, 0.0);
@@ -362,7 +404,11 @@ fn along(corners: &[&[f64]], closed: bool, grid: Grid, n: usize) -> Vec<f64> {
             before += steps[edge];
             edge += 1;
         }
-        let t = if steps[edge] > 0.0 { ((at - before) / steps[edge]).clamp(0.0, 1.0) } else { 0.0 };
+        let t = if steps[edge] > 0.0 {
+            ((at - before) / steps[edge]).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
         let (a, b) = (corner(edge), corner(edge + 1));
         map.extend(a.iter().zip(b).map(|(a, b)| a + t * (b - a)));
     }

@@ -113,9 +113,15 @@ impl System {
                 element_entries.extend(at[..=i].iter().map(|&b| place(a, b)));
             }
         }
-        let pattern = SymbolicSparseColMatRef::new_checked(nodes, nodes, &column_starts, None, &row_indices);
-        let symbolic = factorize_symbolic_cholesky(pattern, Side::Lower, Default::default(), Default::default())
-            .map_err(|error| Error::Linear(format!("{error:?}")))?;
+        let pattern =
+            SymbolicSparseColMatRef::new_checked(nodes, nodes, &column_starts, None, &row_indices);
+        let symbolic = factorize_symbolic_cholesky(
+            pattern,
+            Side::Lower,
+            Default::default(),
+            Default::default(),
+        )
+        .map_err(|error| Error::Linear(format!("{error:?}")))?;
         Ok(Self {
             nodes,
             differences,
@@ -176,7 +182,13 @@ impl System {
             from.weights
                 .iter()
                 .zip(&to.weights)
-                .map(|(a, b)| if toward == 1.0 { *b } else { a.powf(1.0 - toward) * b.powf(toward) })
+                .map(|(a, b)| {
+                    if toward == 1.0 {
+                        *b
+                    } else {
+                        a.powf(1.0 - toward) * b.powf(toward)
+                    }
+                })
                 .collect(),
         )
     }
@@ -188,18 +200,17 @@ impl System {
         cost: &'a CostMatrix,
         lambda: f64,
     ) -> Result<impl Fn(&[f64]) -> f64 + 'a> {
-        let mut lambda = lambda.max(1e-13 * self.scale(quadratic, cost));
-        let factor = loop {
-            match Factor::new(self, quadratic, cost, lambda, self.route(quadratic, cost, lambda)) {
-                Ok(factor) => break factor,
-                Err(_) if lambda < 1e-6 * self.scale(quadratic, cost) => lambda *= 10.0,
-                Err(error) => return Err(error),
-            }
-        };
+        let factor = Factor::above(self, quadratic, cost, lambda)?;
         let n = quadratic.n;
         Ok(move |force: &[f64]| {
             let solved = factor.solve(force, n);
-            force.iter().zip(&solved).map(|(a, b)| a * b).sum::<f64>().max(0.0).sqrt()
+            force
+                .iter()
+                .zip(&solved)
+                .map(|(a, b)| a * b)
+                .sum::<f64>()
+                .max(0.0)
+                .sqrt()
         })
     }
 
@@ -211,7 +222,10 @@ impl System {
         for (index, place) in places.iter().enumerate() {
             let weight = measure.weights()[index];
             for (i, (node, share)) in place.iter().enumerate() {
-                for (r, x) in rhs[*node as usize * n..].iter_mut().zip(measure.point(index)) {
+                for (r, x) in rhs[*node as usize * n..]
+                    .iter_mut()
+                    .zip(measure.point(index))
+                {
                     *r += weight * share * x;
                 }
                 for (other, part) in &place[..=i] {
@@ -309,21 +323,29 @@ impl System {
 
     /// A multiplier at which cost and loss weigh alike, the unit of the search.
     pub(crate) fn scale(&self, quadratic: &Quadratic, cost: &CostMatrix) -> f64 {
-        let trace = |values: &[f64]| -> f64 { self.column_starts[..self.nodes].iter().map(|&place| values[place]).sum() };
+        let trace = |values: &[f64]| -> f64 {
+            self.column_starts[..self.nodes]
+                .iter()
+                .map(|&place| values[place])
+                .sum()
+        };
         let scale = trace(&quadratic.h) / trace(&cost.a);
-        if scale.is_finite() && scale > 0.0 { scale } else { 1.0 }
+        if scale.is_finite() && scale > 0.0 {
+            scale
+        } else {
+            1.0
+        }
     }
 
     /// The best map at a fixed multiplier. Multipliers too small for the arithmetic are raised; the second value is the one used.
-    pub(crate) fn priced(&self, quadratic: &Quadratic, cost: &CostMatrix, lambda: f64) -> Result<(Vec<f64>, f64)> {
-        let mut lambda = lambda.max(1e-13 * self.scale(quadratic, cost));
-        loop {
-            match Factor::new(self, quadratic, cost, lambda, self.route(quadratic, cost, lambda)) {
-                Ok(factor) => return Ok((factor.solve(&quadratic.rhs, quadratic.n), lambda)),
-                Err(_) if lambda < 1e-6 * self.scale(quadratic, cost) => lambda *= 10.0,
-                Err(error) => return Err(error),
-            }
-        }
+    pub(crate) fn priced(
+        &self,
+        quadratic: &Quadratic,
+        cost: &CostMatrix,
+        lambda: f64,
+    ) -> Result<(Vec<f64>, f64)> {
+        let factor = Factor::above(self, quadratic, cost, lambda)?;
+        Ok((factor.solve(&quadratic.rhs, quadratic.n), factor.lambda))
     }
 
     /// The best map with `tr(f'Af) <= target`, and its multiplier: 0 if the budget does not bind.
@@ -339,21 +361,17 @@ impl System {
             return Ok((self.cheapest(quadratic), 0.0));
         }
         let scale = self.scale(quadratic, cost);
-        let least = 1e-13 * scale;
+        let mut least = LEAST_MULTIPLIER * scale;
         let mut lambda = if guess > least { guess } else { scale };
         let (mut low, mut high) = (0.0, f64::INFINITY);
         let mut best: Option<(Vec<f64>, f64)> = None;
         for _ in 0..200 {
-            let factor = match Factor::new(self, quadratic, cost, lambda, self.route(quadratic, cost, lambda)) {
-                Ok(factor) => factor,
-                // Too little smoothing for the arithmetic: the search goes on above.
-                Err(_) if lambda < 1e-6 * scale => {
-                    low = lambda;
-                    lambda *= 10.0;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
+            let factor = Factor::above(self, quadratic, cost, lambda)?;
+            if factor.lambda > lambda {
+                low = lambda;
+                lambda = factor.lambda;
+                least = least.max(lambda);
+            }
             let map = factor.solve(&quadratic.rhs, n);
             let square = self.cost_square(cost, &map, n);
             if square <= target {
@@ -461,15 +479,6 @@ impl System {
         }
     }
 
-    /// Cholesky's factors lose digits as the cost outweighs the loss; beyond what refinement recovers, the augmented system takes over.
-    fn route(&self, quadratic: &Quadratic, cost: &CostMatrix, lambda: f64) -> Route {
-        if lambda * self.ratio(quadratic, cost) > 1e11 {
-            Route::Augmented
-        } else {
-            Route::Normal
-        }
-    }
-
     /// The largest diagonal entry of A by that of H.
     fn ratio(&self, quadratic: &Quadratic, cost: &CostMatrix) -> f64 {
         let largest = |values: &[f64]| {
@@ -515,18 +524,57 @@ enum Kind {
     Augmented(Box<faer::sparse::linalg::solvers::Lu<usize, f64>>),
 }
 
+/// The least multiplier that arithmetic can tell from 0, in units of [`System::scale`].
+const LEAST_MULTIPLIER: f64 = 1e-13;
+
 impl<'a> Factor<'a> {
+    /// The factors at this multiplier; at a larger one if it is too small for the arithmetic, where nodes have no mass.
+    fn above(
+        system: &'a System,
+        quadratic: &'a Quadratic,
+        cost: &'a CostMatrix,
+        lambda: f64,
+    ) -> Result<Self> {
+        let scale = system.scale(quadratic, cost);
+        let mut lambda = lambda.max(LEAST_MULTIPLIER * scale);
+        loop {
+            let failure = match Self::new(system, quadratic, cost, lambda, 0.0) {
+                Ok(factor) => return Ok(factor),
+                Err(failure) => failure,
+            };
+            if lambda < 1e-6 * scale {
+                lambda *= 10.0;
+                continue;
+            }
+            // Some map is free and no point sees it, such as the tilt of a line whose points all project on one node.
+            for ridge in [1e-12, 1e-9] {
+                if let Ok(factor) = Self::new(system, quadratic, cost, lambda, ridge) {
+                    return Ok(factor);
+                }
+            }
+            return Err(failure);
+        }
+    }
+
     fn new(
         system: &'a System,
         quadratic: &'a Quadratic,
         cost: &'a CostMatrix,
         lambda: f64,
-        route: Route,
+        ridge: f64,
     ) -> Result<Self> {
         let ratio = lambda * system.ratio(quadratic, cost);
+        // Cholesky's factors lose digits as the cost outweighs the loss; beyond what refinement recovers, the augmented system takes over.
+        let route = if ratio > 1e11 && ridge == 0.0 {
+            Route::Augmented
+        } else {
+            Route::Normal
+        };
         let kind = match route {
-            Route::Normal => Kind::Normal(system.factor(quadratic, cost, lambda)?),
-            Route::Augmented => Kind::Augmented(Box::new(system.augmented(quadratic, cost, lambda)?)),
+            Route::Normal => Kind::Normal(system.factor(quadratic, cost, lambda, ridge)?),
+            Route::Augmented => {
+                Kind::Augmented(Box::new(system.augmented(quadratic, cost, lambda)?))
+            }
         };
         Ok(Self {
             system,
@@ -535,6 +583,7 @@ impl<'a> Factor<'a> {
             lambda,
             refinements: match ratio {
                 _ if route == Route::Augmented => 1,
+                _ if ridge > 0.0 => 0,
                 r if r < 1e3 => 0,
                 r if r < 1e7 => 1,
                 _ => 3,
@@ -568,13 +617,15 @@ impl<'a> Factor<'a> {
                 // By columns, as the factor wants it.
                 let mut columns = transposed(rhs, nodes, n);
                 let symbolic = &self.system.symbolic;
-                let mut memory = MemBuffer::new(symbolic.solve_in_place_scratch::<f64>(n, Par::Seq));
-                faer::sparse::linalg::cholesky::LltRef::new(symbolic, values).solve_in_place_with_conj(
-                    Conj::No,
-                    MatMut::from_column_major_slice_mut(&mut columns, nodes, n),
-                    Par::Seq,
-                    MemStack::new(&mut memory),
-                );
+                let mut memory =
+                    MemBuffer::new(symbolic.solve_in_place_scratch::<f64>(n, Par::Seq));
+                faer::sparse::linalg::cholesky::LltRef::new(symbolic, values)
+                    .solve_in_place_with_conj(
+                        Conj::No,
+                        MatMut::from_column_major_slice_mut(&mut columns, nodes, n),
+                        Par::Seq,
+                        MemStack::new(&mut memory),
+                    );
                 transposed(&columns, n, nodes)
             }
             Kind::Augmented(factor) => {
@@ -587,18 +638,45 @@ impl<'a> Factor<'a> {
                     }
                 }
                 factor.solve_in_place_with_conj(Conj::No, columns.as_mut());
-                (0..nodes * n).map(|place| columns[(place / n, place % n)]).collect()
+                (0..nodes * n)
+                    .map(|place| columns[(place / n, place % n)])
+                    .collect()
             }
         }
     }
 }
 
 impl System {
-    /// The numbers of Cholesky's factor of `H + lambda A`.
-    fn factor(&self, quadratic: &Quadratic, cost: &CostMatrix, lambda: f64) -> Result<Vec<f64>> {
-        let values: Vec<f64> = quadratic.h.iter().zip(&cost.a).map(|(h, a)| h + lambda * a).collect();
+    /// The numbers of Cholesky's factor of `H + lambda A`, its diagonal raised by `ridge` times its largest entry.
+    fn factor(
+        &self,
+        quadratic: &Quadratic,
+        cost: &CostMatrix,
+        lambda: f64,
+        ridge: f64,
+    ) -> Result<Vec<f64>> {
+        let mut values: Vec<f64> = quadratic
+            .h
+            .iter()
+            .zip(&cost.a)
+            .map(|(h, a)| h + lambda * a)
+            .collect();
+        let diagonal = &self.column_starts[..self.nodes];
+        let largest = diagonal
+            .iter()
+            .map(|&place| values[place])
+            .fold(0.0, f64::max);
+        for &place in diagonal {
+            values[place] += ridge * largest;
+        }
         let matrix = SparseColMatRef::new(
-            SymbolicSparseColMatRef::new_checked(self.nodes, self.nodes, &self.column_starts, None, &self.row_indices),
+            SymbolicSparseColMatRef::new_checked(
+                self.nodes,
+                self.nodes,
+                &self.column_starts,
+                None,
+                &self.row_indices,
+            ),
             &values,
         );
         let mut factor = vec![0.0; self.symbolic.len_val()];
@@ -649,7 +727,11 @@ impl System {
                 entries.push(Triplet::new(self.nodes + row, node as usize, value));
                 entries.push(Triplet::new(node as usize, self.nodes + row, value));
             }
-            entries.push(Triplet::new(self.nodes + row, self.nodes + row, -1.0 / lambda));
+            entries.push(Triplet::new(
+                self.nodes + row,
+                self.nodes + row,
+                -1.0 / lambda,
+            ));
         }
         SparseColMat::try_new_from_triplets(size, size, &entries)
             .map_err(|error| Error::Linear(format!("{error:?}")))?
@@ -674,7 +756,11 @@ fn free_maps(grid: Grid, degree: usize) -> Vec<f64> {
     let m = grid.domain().dimension();
     let mut exponents = vec![vec![]];
     for axis in 0..m {
-        let most = if grid.domain().periodic()[axis] { 0 } else { degree.saturating_sub(1) };
+        let most = if grid.domain().periodic()[axis] {
+            0
+        } else {
+            degree.saturating_sub(1)
+        };
         exponents = exponents
             .into_iter()
             .flat_map(|start: Vec<usize>| {

@@ -43,11 +43,19 @@ impl GridMap {
     /// [`Error::Size`] if this is no surface or not in R^3, [`Error::Io`] if the writer fails.
     pub fn to_obj(&self, mut writer: impl Write) -> Result<()> {
         for (what, expected, found) in [
-            ("parameters of a surface", 2, self.grid().domain().dimension()),
+            (
+                "parameters of a surface",
+                2,
+                self.grid().domain().dimension(),
+            ),
             ("coordinates of a surface in space", 3, self.dimension()),
         ] {
             if expected != found {
-                return Err(Error::Size { what, expected, found });
+                return Err(Error::Size {
+                    what,
+                    expected,
+                    found,
+                });
             }
         }
         let mut text = String::new();
@@ -57,7 +65,12 @@ impl GridMap {
         let elements = Elements::new(self.grid(), Interpolation::Linear);
         for element in 0..elements.len() {
             let vertices = elements.vertices(element);
-            text.push_str(&format!("f {} {} {}\n", vertices[0] + 1, vertices[1] + 1, vertices[2] + 1));
+            text.push_str(&format!(
+                "f {} {} {}\n",
+                vertices[0] + 1,
+                vertices[1] + 1,
+                vertices[2] + 1
+            ));
         }
         writer.write_all(text.as_bytes()).map_err(written)
     }

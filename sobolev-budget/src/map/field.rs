@@ -71,7 +71,13 @@ impl GridMap {
         let field = force
             .iter()
             .enumerate()
-            .map(|(place, f)| if mass[place / n] > 0.0 { f / mass[place / n] } else { 0.0 })
+            .map(|(place, f)| {
+                if mass[place / n] > 0.0 {
+                    f / mass[place / n]
+                } else {
+                    0.0
+                }
+            })
             .collect();
         Ok(BarycenterField { mass, field, force })
     }
@@ -108,7 +114,9 @@ impl GridMap {
             floor: 0.0,
         };
         let moments = assignment.update(measure, &elements, self.values(), loss);
-        let quadratic = system.quadratic(&moments, &elements, n).with_rhs(field.force.clone());
+        let quadratic = system
+            .quadratic(&moments, &elements, n)
+            .with_rhs(field.force.clone());
         let cost = system.cost_matrix(system.differences.weights(self.values(), n, 0.0));
         let scale = system.scale(&quadratic, &cost);
         let (direction, _) = system.priced(&quadratic, &cost, smoothing * scale)?;

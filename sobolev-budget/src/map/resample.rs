@@ -34,7 +34,12 @@ impl GridMap {
             }
             values = next;
         }
-        Ok(Self::trusted(grid, self.interpolation, self.dimension, values))
+        Ok(Self::trusted(
+            grid,
+            self.interpolation,
+            self.dimension,
+            values,
+        ))
     }
 
     /// The curve with its nodes at equal distances along it: of all ways to run through a curve, constant speed has the least cost of order 1.
@@ -65,7 +70,11 @@ impl GridMap {
             } else {
                 0.0
             };
-            let next = if closed { (cell + 1) % self.grid.len() } else { cell + 1 };
+            let next = if closed {
+                (cell + 1) % self.grid.len()
+            } else {
+                cell + 1
+            };
             let (a, b) = (self.value(cell), self.value(next));
             for axis in 0..n {
                 values[node * n + axis] = a[axis] + t * (b[axis] - a[axis]);

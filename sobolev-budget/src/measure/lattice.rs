@@ -147,7 +147,9 @@ impl Measure {
     /// [`Error::EmptyMeasure`] if `count` or `dimension` is 0.
     pub fn uniform(count: usize, dimension: usize, seed: u64) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let points = (0..count * dimension).map(|_| rng.random::<f64>()).collect();
+        let points = (0..count * dimension)
+            .map(|_| rng.random::<f64>())
+            .collect();
         Self::from_points(dimension, points)
     }
 

@@ -19,7 +19,10 @@ impl Measure {
             path: path.to_owned(),
             source,
         })?);
-        if path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("npy")) {
+        if path
+            .extension()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("npy"))
+        {
             Self::from_npy(file, path, weight_column)
         } else {
             Self::from_csv(file, path, weight_column)
@@ -32,7 +35,11 @@ impl Measure {
     /// # Errors
     /// [`Error::Read`] if a cell is no number, lines differ in length, or there is no such column of weights; else as for
     /// [`weighted`](Self::weighted).
-    pub fn from_csv(reader: impl Read, path: impl AsRef<Path>, weight_column: Option<usize>) -> Result<Self> {
+    pub fn from_csv(
+        reader: impl Read,
+        path: impl AsRef<Path>,
+        weight_column: Option<usize>,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let failed = |reason: String| Error::Read {
             path: path.to_owned(),
@@ -60,7 +67,10 @@ impl Measure {
             for (column, cell) in record.iter().enumerate() {
                 let line = record.position().map_or(0, csv::Position::line);
                 values.push(cell.parse::<f64>().map_err(|_| {
-                    failed(format!("line {line}, column {}: `{cell}` is not a number", column + 1))
+                    failed(format!(
+                        "line {line}, column {}: `{cell}` is not a number",
+                        column + 1
+                    ))
                 })?);
             }
         }
@@ -71,13 +81,18 @@ impl Measure {
     ///
     /// # Errors
     /// [`Error::Read`] if this is no such array or there is no such column of weights; else as for [`weighted`](Self::weighted).
-    pub fn from_npy(reader: impl Read, path: impl AsRef<Path>, weight_column: Option<usize>) -> Result<Self> {
+    pub fn from_npy(
+        reader: impl Read,
+        path: impl AsRef<Path>,
+        weight_column: Option<usize>,
+    ) -> Result<Self> {
         let path = path.as_ref();
         let failed = |reason: String| Error::Read {
             path: path.to_owned(),
             reason,
         };
-        let array = npyz::NpyFile::new(reader).map_err(|error| failed(format!("no NumPy array: {error}")))?;
+        let array = npyz::NpyFile::new(reader)
+            .map_err(|error| failed(format!("no NumPy array: {error}")))?;
         let shape = array.shape().to_vec();
         let [rows, columns] = shape[..] else {
             return Err(failed(format!(
@@ -91,12 +106,18 @@ impl Measure {
         let broken = |error: std::io::Error| failed(error.to_string());
         match described.trim_matches(['\'', '"']) {
             "<f8" | ">f8" | "=f8" => {
-                for value in array.data::<f64>().map_err(|error| failed(error.to_string()))? {
+                for value in array
+                    .data::<f64>()
+                    .map_err(|error| failed(error.to_string()))?
+                {
                     values.push(value.map_err(broken)?);
                 }
             }
             "<f4" | ">f4" | "=f4" => {
-                for value in array.data::<f32>().map_err(|error| failed(error.to_string()))? {
+                for value in array
+                    .data::<f32>()
+                    .map_err(|error| failed(error.to_string()))?
+                {
                     values.push(f64::from(value.map_err(broken)?));
                 }
             }
@@ -116,17 +137,29 @@ impl Measure {
     }
 
     /// Splits a table into points and weights.
-    fn from_table(columns: usize, values: Vec<f64>, path: &Path, weight_column: Option<usize>) -> Result<Self> {
+    fn from_table(
+        columns: usize,
+        values: Vec<f64>,
+        path: &Path,
+        weight_column: Option<usize>,
+    ) -> Result<Self> {
         let Some(weight) = weight_column else {
             return Self::from_points(columns, values);
         };
         if weight >= columns {
             return Err(Error::Read {
                 path: path.to_owned(),
-                reason: format!("there is no column {weight} of weights (counted from 0) among {columns}"),
+                reason: format!(
+                    "there is no column {weight} of weights (counted from 0) among {columns}"
+                ),
             });
         }
-        let weights = values.iter().skip(weight).step_by(columns).copied().collect();
+        let weights = values
+            .iter()
+            .skip(weight)
+            .step_by(columns)
+            .copied()
+            .collect();
         let points = values
             .iter()
             .enumerate()

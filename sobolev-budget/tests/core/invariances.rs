@@ -1,6 +1,9 @@
 //! What must not change the result, or change it in a known way.
 
-use sobolev_budget::{Constraint, Domain, FitConfig, FitOptions, Grid, GridMap, Interpolation, Measure, Smoothness, Starts};
+use sobolev_budget::{
+    Constraint, Domain, FitConfig, FitOptions, Grid, GridMap, Interpolation, Measure, Smoothness,
+    Starts,
+};
 
 use crate::support::{assert_close, config, sequence};
 
@@ -15,7 +18,14 @@ fn cloud() -> Vec<f64> {
 /// A bent start of 33 nodes.
 fn start() -> GridMap {
     let grid = Grid::new(Domain::Interval, 33).unwrap();
-    let values = (0..33).flat_map(|i| [0.2 + 0.04 * f64::from(i), 0.5 + 0.3 * (0.3 * f64::from(i)).sin()]).collect();
+    let values = (0..33)
+        .flat_map(|i| {
+            [
+                0.2 + 0.04 * f64::from(i),
+                0.5 + 0.3 * (0.3 * f64::from(i)).sin(),
+            ]
+        })
+        .collect();
     GridMap::new(grid, Interpolation::Linear, 2, values).unwrap()
 }
 
@@ -24,7 +34,13 @@ fn moved(order: usize, p: f64, budget: f64, by: impl Fn(&[f64]) -> [f64; 2]) -> 
     let apply = |values: &[f64]| -> Vec<f64> { values.chunks_exact(2).flat_map(&by).collect() };
     let measure = Measure::from_points(2, apply(&cloud())).unwrap();
     let start = start();
-    let start = GridMap::new(start.grid(), Interpolation::Linear, 2, apply(start.values())).unwrap();
+    let start = GridMap::new(
+        start.grid(),
+        Interpolation::Linear,
+        2,
+        apply(start.values()),
+    )
+    .unwrap();
     let options = FitOptions {
         starts: vec![start],
         stop: None,
@@ -40,12 +56,17 @@ fn moved(order: usize, p: f64, budget: f64, by: impl Fn(&[f64]) -> [f64; 2]) -> 
         .j
 }
 
+/// Orders, exponents p and budgets at which the start leads to one minimum. With more budget there are many close by, and rounding chooses.
+const CASES: [(usize, f64, f64); 3] = [(1, 2.0, 1.0), (2, 2.0, 2.0), (1, 1.5, 0.7)];
+
 #[test]
 fn turning_and_moving_changes_nothing() {
-    for (order, p, budget) in [(1, 2.0, 2.0), (2, 2.0, 10.0), (1, 1.5, 2.0)] {
+    for (order, p, budget) in CASES {
         let base = moved(order, p, budget, |x| [x[0], x[1]]);
         let (sin, cos) = 0.7f64.sin_cos();
-        let turned = moved(order, p, budget, |x| [cos * x[0] - sin * x[1] + 5.0, sin * x[0] + cos * x[1] - 3.0]);
+        let turned = moved(order, p, budget, |x| {
+            [cos * x[0] - sin * x[1] + 5.0, sin * x[0] + cos * x[1] - 3.0]
+        });
         // The diameter of the bounding box, the inner unit, differs; so does the rounding.
         assert_close(turned, base, 1e-6);
     }
@@ -53,10 +74,18 @@ fn turning_and_moving_changes_nothing() {
 
 #[test]
 fn scaling_scales() {
-    for (order, p, budget) in [(1, 2.0, 2.0), (2, 2.0, 10.0), (1, 1.5, 2.0)] {
+    for (order, p, budget) in CASES {
         let base = moved(order, p, budget, |x| [x[0], x[1]]);
+        for factor in [0.5f64.powi(20), 32.0, 2f64.powi(30)] {
+            let scaled = moved(order, p, factor * budget, |x| {
+                [factor * x[0], factor * x[1]]
+            });
+            assert_close(scaled / factor.powf(p), base, 1e-12);
+        }
         for factor in [1e-6, 37.0, 1e9] {
-            let scaled = moved(order, p, factor * budget, |x| [factor * x[0], factor * x[1]]);
+            let scaled = moved(order, p, factor * budget, |x| {
+                [factor * x[0], factor * x[1]]
+            });
             assert_close(scaled / factor.powf(p), base, 1e-8);
         }
     }
@@ -77,11 +106,15 @@ fn for_lengths_the_exponent_does_not_matter() {
     let j: Vec<f64> = [1.5, 2.0, 3.0, 4.0]
         .iter()
         .map(|q| {
-            FitConfig::new(Domain::Interval, Smoothness::new(1).with_exponent(*q), Constraint::Budget(1.0))
-                .with_nodes(65)
-                .fit(&measure)
-                .unwrap()
-                .j
+            FitConfig::new(
+                Domain::Interval,
+                Smoothness::new(1).with_exponent(*q),
+                Constraint::Budget(1.0),
+            )
+            .with_nodes(65)
+            .fit(&measure)
+            .unwrap()
+            .j
         })
         .collect();
     for other in &j {
@@ -104,7 +137,9 @@ fn a_weight_of_two_is_two_points() {
         starts: vec![start()],
         stop: None,
     };
-    let config = config(Domain::Interval, 1, 1.5).with_starts(Starts::given()).with_nodes(33);
+    let config = config(Domain::Interval, 1, 1.5)
+        .with_starts(Starts::given())
+        .with_nodes(33);
     let [a, b] = [&weighted, &doubled].map(|measure| config.fit_with(measure, &start).unwrap().j);
     assert_close(a, b, 1e-9);
 }
@@ -112,7 +147,12 @@ fn a_weight_of_two_is_two_points() {
 #[test]
 fn the_number_of_threads_does_not_matter() {
     let measure = Measure::square_lattice(100).unwrap();
-    let config = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(2.0)).with_nodes(33);
+    let config = FitConfig::new(
+        Domain::Interval,
+        Smoothness::new(1),
+        Constraint::Budget(2.0),
+    )
+    .with_nodes(33);
     let run = |threads: usize| {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -129,7 +169,12 @@ fn the_number_of_threads_does_not_matter() {
 #[test]
 fn the_loss_never_rises() {
     let measure = Measure::from_points(2, sequence(1000, 23)).unwrap();
-    for (domain, order) in [(Domain::Interval, 1), (Domain::Interval, 3), (Domain::Circle, 1), (Domain::Circle, 2)] {
+    for (domain, order) in [
+        (Domain::Interval, 1),
+        (Domain::Interval, 3),
+        (Domain::Circle, 1),
+        (Domain::Circle, 2),
+    ] {
         for p in [1.0, 1.5, 2.0, 4.0] {
             let fit = config(domain, order, 3.0 * 10f64.powi(order as i32 - 1))
                 .with_exponent(p)
@@ -138,7 +183,11 @@ fn the_loss_never_rises() {
                 .fit(&measure)
                 .unwrap();
             for pair in fit.history.windows(2) {
-                assert!(pair[1] <= pair[0] * (1.0 + 1e-12), "{domain} {order} {p}: {:?}", fit.history);
+                assert!(
+                    pair[1] <= pair[0] * (1.0 + 1e-12),
+                    "{domain} {order} {p}: {:?}",
+                    fit.history
+                );
             }
         }
     }
@@ -148,7 +197,10 @@ fn the_loss_never_rises() {
 #[test]
 fn a_price_is_a_budget() {
     let measure = Measure::segment(2000, &[1.0, 0.0]).unwrap();
-    let budget = config(Domain::Interval, 1, 1.0).with_nodes(33).fit(&measure).unwrap();
+    let budget = config(Domain::Interval, 1, 1.0)
+        .with_nodes(33)
+        .fit(&measure)
+        .unwrap();
     let priced = budget
         .config
         .clone()

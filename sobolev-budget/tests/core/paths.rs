@@ -2,12 +2,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sobolev_budget::{BudgetPath, Constraint, Domain, Error, FitConfig, FitOptions, Measure, Outcome, Smoothness};
+use sobolev_budget::{
+    BudgetPath, Constraint, Domain, Error, FitConfig, FitOptions, Measure, Outcome, Smoothness,
+};
 
 use crate::support::{config, sequence};
 
 fn path(nodes: usize) -> BudgetPath {
-    let config = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(1.0)).with_nodes(nodes);
+    let config = FitConfig::new(
+        Domain::Interval,
+        Smoothness::new(1),
+        Constraint::Budget(1.0),
+    )
+    .with_nodes(nodes);
     let budgets = (0..8).map(|i| 0.4 * 1.06f64.powi(i)).collect();
     BudgetPath::new(config, budgets).unwrap()
 }
@@ -20,7 +27,10 @@ fn the_slope_is_the_multiplier() {
     for pair in curve.points.windows(2) {
         assert!(pair[1].fit.j < pair[0].fit.j);
         let (difference, promised) = (pair[0].difference.unwrap(), pair[0].promised.unwrap());
-        assert!((difference - promised).abs() <= 0.03 * promised.abs(), "{difference} {promised}");
+        assert!(
+            (difference - promised).abs() <= 0.03 * promised.abs(),
+            "{difference} {promised}"
+        );
     }
 }
 
@@ -28,10 +38,20 @@ fn the_slope_is_the_multiplier() {
 #[test]
 fn the_knee_is_where_the_shape_is_covered() {
     let noise = sequence(2000, 31);
-    let points = (0..1000).flat_map(|i| [3.0 * f64::from(i) / 1000.0, 0.02 * noise[i as usize]]).collect();
-    let config = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(1.0)).with_nodes(33);
+    let points = (0..1000)
+        .flat_map(|i| [3.0 * f64::from(i) / 1000.0, 0.02 * noise[i as usize]])
+        .collect();
+    let config = FitConfig::new(
+        Domain::Interval,
+        Smoothness::new(1),
+        Constraint::Budget(1.0),
+    )
+    .with_nodes(33);
     let budgets = vec![0.5, 1.0, 1.5, 2.0, 2.5, 2.9, 3.3, 3.8];
-    let curve = BudgetPath::new(config, budgets).unwrap().fit(&Measure::from_points(2, points).unwrap()).unwrap();
+    let curve = BudgetPath::new(config, budgets)
+        .unwrap()
+        .fit(&Measure::from_points(2, points).unwrap())
+        .unwrap();
     let knee = curve.knee().unwrap();
     assert!((2.5..=3.3).contains(&knee), "{knee}");
 }
@@ -51,11 +71,20 @@ fn a_resumed_path_is_the_same() {
         stop: Some(&stop),
     };
     let part = path(17).fit_with(&measure, Some(&file), &options).unwrap();
-    assert!(!part.complete && !part.points.is_empty() && part.points.len() < 8, "{}", part.points.len());
-    let resumed = path(17).fit_with(&measure, Some(&file), &FitOptions::default()).unwrap();
+    assert!(
+        !part.complete && !part.points.is_empty() && part.points.len() < 8,
+        "{}",
+        part.points.len()
+    );
+    let resumed = path(17)
+        .fit_with(&measure, Some(&file), &FitOptions::default())
+        .unwrap();
     assert!(resumed.complete);
     for (a, b) in whole.points.iter().zip(&resumed.points) {
-        assert_eq!((&a.fit.map, a.fit.j, a.fit.multiplier), (&b.fit.map, b.fit.j, b.fit.multiplier));
+        assert_eq!(
+            (&a.fit.map, a.fit.j, a.fit.multiplier),
+            (&b.fit.map, b.fit.j, b.fit.multiplier)
+        );
     }
 
     let other = path(33).fit_with(&measure, Some(&file), &FitOptions::default());
@@ -74,17 +103,25 @@ fn a_stopped_fit_returns_what_it_has() {
         starts: Vec::new(),
         stop: Some(&stop),
     };
-    let fit = config(Domain::Interval, 1, 2.0).fit_with(&measure, &options).unwrap();
+    let fit = config(Domain::Interval, 1, 2.0)
+        .fit_with(&measure, &options)
+        .unwrap();
     assert_eq!(fit.outcome, Outcome::Stopped);
     assert!(fit.cost <= 2.0 * (1.0 + 1e-10) && fit.j.is_finite());
 }
 
 #[test]
 fn a_fit_comes_back_from_json() {
-    let fit = config(Domain::Circle, 2, 9.0).with_nodes(16).fit(&Measure::circle(50).unwrap()).unwrap();
+    let fit = config(Domain::Circle, 2, 9.0)
+        .with_nodes(16)
+        .fit(&Measure::circle(50).unwrap())
+        .unwrap();
     let text = serde_json::to_string(&fit).unwrap();
     let back: sobolev_budget::Fit = serde_json::from_str(&text).unwrap();
-    assert_eq!((&back.map, back.j, &back.config), (&fit.map, fit.j, &fit.config));
+    assert_eq!(
+        (&back.map, back.j, &back.config),
+        (&fit.map, fit.j, &fit.config)
+    );
     // What is not a map is refused.
     let broken = text.replacen("\"side\":16", "\"side\":17", 1);
     assert_ne!(broken, text);

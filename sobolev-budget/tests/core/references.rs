@@ -18,15 +18,24 @@ fn squares_and_disks_lie_between_the_bound_and_the_reference() {
         (&disk, std::f64::consts::PI, 8.0, 0.012_689, 0.012_160),
     ];
     for (measure, volume, budget, reference, bound) in cases {
-        let fit = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(budget))
-            .with_volume(volume)
-            .with_nodes(65)
-            .fit(measure)
-            .unwrap();
+        let fit = FitConfig::new(
+            Domain::Interval,
+            Smoothness::new(1),
+            Constraint::Budget(budget),
+        )
+        .with_volume(volume)
+        .with_tolerance(1e-12)
+        .with_max_sweeps(3000)
+        .with_nodes(65)
+        .fit(measure)
+        .unwrap();
         let lower = fit.lower_bound.unwrap();
         assert!((lower - bound).abs() < 1e-6, "{lower} {bound}");
-        assert!(lower <= fit.j && fit.j <= 1.01 * reference, "l = {budget}: {lower} {} {reference}\n{fit}", fit.j);
-        println!("l = {budget}: J = {:.6}, reference {reference}; {fit}", fit.j);
+        assert!(
+            lower <= fit.j && fit.j <= 1.01 * reference,
+            "l = {budget}: {lower} {} {reference}\n{fit}",
+            fit.j
+        );
         // At the optimum speed is constant.
         let steps: Vec<f64> = (0..64)
             .map(|i| {
@@ -36,8 +45,12 @@ fn squares_and_disks_lie_between_the_bound_and_the_reference() {
             .collect();
         let mean = steps.iter().sum::<f64>() / 64.0;
         let spread = (steps.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 64.0).sqrt() / mean;
-        assert!(spread < 1e-2, "{spread}");
-        assert!(fit.outcome == Outcome::Converged || fit.kkt.stationarity < 1e-3, "{fit}");
+        // The more a polygon winds, the more it pays to place its corners well.
+        assert!(spread < if budget <= 2.0 { 1e-2 } else { 3e-2 }, "{spread}");
+        assert!(
+            fit.outcome == Outcome::Converged && fit.kkt.stationarity < 1e-4,
+            "{fit}"
+        );
     }
 }
 
@@ -45,12 +58,24 @@ fn squares_and_disks_lie_between_the_bound_and_the_reference() {
 #[test]
 fn order_2_on_the_square_meets_the_reference() {
     let square = Measure::square_lattice(60).unwrap();
-    for (budget, reference) in [(1e-4, 0.083_31), (4.0, 0.034_653), (16.0, 0.012_785), (64.0, 0.004_639)] {
-        let fit = FitConfig::new(Domain::Interval, Smoothness::new(2), Constraint::Budget(budget))
-            .with_nodes(65)
-            .fit(&square)
-            .unwrap();
-        println!("l = {budget}: J = {:.6}, reference {reference}; {fit}", fit.j);
-        assert!(fit.j <= 1.01 * reference, "l = {budget}: {} {reference}\n{fit}", fit.j);
+    for (budget, reference) in [
+        (1e-4, 0.083_31),
+        (4.0, 0.034_653),
+        (16.0, 0.012_785),
+        (64.0, 0.004_639),
+    ] {
+        let fit = FitConfig::new(
+            Domain::Interval,
+            Smoothness::new(2),
+            Constraint::Budget(budget),
+        )
+        .with_nodes(65)
+        .fit(&square)
+        .unwrap();
+        assert!(
+            fit.j <= 1.01 * reference,
+            "l = {budget}: {} {reference}\n{fit}",
+            fit.j
+        );
     }
 }
