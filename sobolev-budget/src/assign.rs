@@ -119,12 +119,6 @@ impl Assignment {
         } else {
             f64::INFINITY
         };
-        // How far a bound is worth knowing: beyond what several sweeps like the last can use up.
-        let reach = if moved.is_finite() {
-            (8.0 * moved).max(0.05 * search.extent)
-        } else {
-            search.extent
-        };
         let width = elements.width();
         let size = width * (width + 1) / 2 + width * n;
         // As many parts as memory allows, whatever the number of threads, so that sums do not depend on it.
@@ -161,7 +155,14 @@ impl Assignment {
                     } else {
                         search.nearest(point, &mut foot);
                         let distance = foot.square.sqrt();
-                        *bound = search.bound(point, foot.element, distance + reach);
+                        // Along a straight map the next element that does not touch is farther by this much. Only what outlives some
+                        // moves of the last size is worth a second search.
+                        let gap = (foot.square + search.extent * search.extent).sqrt() - distance;
+                        *bound = if 4.0 * moved < gap {
+                            search.bound(point, foot.element, distance + gap)
+                        } else {
+                            -1.0
+                        };
                     }
                     *nearest = foot.element;
                     moments.add(point, weight, &foot, width, size, loss);

@@ -372,15 +372,17 @@ impl<'a> Problem<'a> {
             }
             map
         };
+        // For p above 2 the quadratic is too flat by up to p - 1, and its minimiser as much too far.
+        let whole = if self.loss.exponent > 2.0 { 1.0 / (self.loss.exponent - 1.0) } else { 1.0 };
         if *relaxation > 1.0 {
-            let far = self.arrive(assignment, toward(*relaxation), target.lambda);
-            if far.objective <= state.objective - target.decrease {
+            let far = self.arrive(assignment, toward(*relaxation * whole), target.lambda);
+            if far.objective <= state.objective - whole * target.decrease {
                 *relaxation = (*relaxation * 1.5).min(64.0);
                 return far;
             }
             *relaxation = (*relaxation / 2.0).max(1.0);
         }
-        let mut factor = 1.0;
+        let mut factor = whole;
         for _ in 0..12 {
             let map = if factor == 1.0 {
                 target.map.clone()
@@ -389,7 +391,7 @@ impl<'a> Problem<'a> {
             };
             let near = self.arrive(assignment, map, target.lambda);
             if near.objective <= state.objective {
-                if *relaxation == 1.0 && factor == 1.0 {
+                if *relaxation == 1.0 && factor == whole {
                     *relaxation = 1.5;
                 }
                 return near;

@@ -314,10 +314,13 @@ impl FitConfig {
             multiplier: multiplier * units.scale.powf(self.exponent - q),
             kkt,
             lower_bound,
-            outcome: match winner.descent.converged {
-                true => Outcome::Converged,
-                false if run.stopped() => Outcome::Stopped,
-                false => Outcome::Sweeps,
+            // A stop may have cut others short that would have won.
+            outcome: if run.stopped() {
+                Outcome::Stopped
+            } else if winner.descent.converged {
+                Outcome::Converged
+            } else {
+                Outcome::Sweeps
             },
             history: winner.descent.history.iter().map(|j| j * outside).collect(),
             starts: candidates

@@ -404,10 +404,10 @@ fn arrays_are_read_or_refused() {
     ] {
         assert!(matches!(read(bytes), Err(Error::Read { .. })));
     }
-    // A header that promises far more than there is.
+    // A header that promises more than there is.
     let mut bytes = write(&[3, 2], npyz::Order::C, &values);
-    let at = bytes.windows(6).position(|w| w == b"(3, 2)").unwrap();
-    bytes[at..at + 6].copy_from_slice(b"(9999,");
+    let at = bytes.windows(2).position(|w| w == b"(3").unwrap();
+    bytes[at + 1] = b'9';
     assert!(read(bytes).is_err());
 }
 
