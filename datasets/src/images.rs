@@ -7,6 +7,7 @@
 //! | [`fashion_mnist`] | Fashion-MNIST from the kit: 60,000 + 10,000 images |
 //! | [`mnist`] | 10,000 images of MNIST from the kit |
 //! | [`embedded::fashion_mnist`](crate::embedded::fashion_mnist) | the first 2,000 + 500 images of Fashion-MNIST |
+//! | [`embedded::digits`](crate::embedded::digits) | 1,797 handwritten digits of 8 x 8 pixels |
 //!
 //! An [`ImageSet`] holds bytes; [`ImageSet::normalised`] turns those of a batch into what a network takes.
 //!

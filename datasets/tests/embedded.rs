@@ -9,8 +9,10 @@ use fire_assay_datasets::{Kit, embedded, manifest};
 
 /// What the library may grow by.
 const MAX_BYTES: u64 = 5 << 19;
-/// Embedded files: languages of two kinds, programming languages, merges, images.
-const FILES: usize = 24 + 14 + 6 + 1 + 4;
+/// Files made from the kit: languages of two kinds, programming languages, merges, images.
+const MADE: usize = 24 + 14 + 6 + 1 + 4;
+/// Embedded files: those, and the digits, which are a package's own file.
+const FILES: usize = MADE + 1;
 
 fn names(texts: &[TextCategory]) -> String {
     let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
@@ -126,6 +128,25 @@ fn the_images_are_articles_of_clothing() {
     assert_eq!(data.train.labels()[..5], [9, 0, 0, 3, 0]);
 }
 
+#[test]
+fn the_digits_are_all_there_and_their_classes_have_the_sizes_that_their_publisher_states() {
+    let digits = embedded::digits();
+    let shape = digits.shape();
+    assert_eq!((shape.channels, shape.height, shape.width), (1, 8, 8));
+    // As the description in the package lists them.
+    let counts = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180];
+    assert_eq!(digits.class_counts(), counts);
+    assert_eq!(digits.labels()[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let pixels = || (0..digits.len()).flat_map(|i| digits.image(i));
+    assert_eq!(pixels().max(), Some(&16));
+    // A 0 is hollow: no ink in the middle, where a 1 has most of it.
+    let middle = |label: u32| -> u32 {
+        let of = (0..digits.len()).filter(|&i| digits.labels()[i] == label);
+        of.map(|i| u32::from(digits.image(i)[3 * 8 + 4])).sum()
+    };
+    assert!(middle(1) > 4 * middle(0), "{} {}", middle(1), middle(0));
+}
+
 /// Labels and pixels belong together: the nearest training image tells the class of most test images.
 #[test]
 fn the_nearest_image_is_mostly_of_the_same_class() {
@@ -180,7 +201,7 @@ fn the_kit_makes_the_same_files_again() {
     let folder = tempfile::tempdir().unwrap();
     let made = embedded::make(&Kit::open().unwrap(), folder.path()).unwrap();
     let embedded = Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded");
-    assert_eq!(made.len(), FILES);
+    assert_eq!(made.len(), MADE);
     for file in made {
         let again = read(&folder.path().join(&file.path));
         assert_eq!(again.len(), file.bytes);
