@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What this crate refuses, and why.
 #[derive(Debug, thiserror::Error)]
