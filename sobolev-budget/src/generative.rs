@@ -3,7 +3,8 @@
 //! A [`Generator`] maps latents in the cube `[-1, 1]^m` to data in `R^n`. [`SobolevPenalty`] measures how much it bends, by finite differences
 //! for every network and exactly for those that can propagate derivatives forward ([`Jets`], as [`Mlp`] does). [`NeuralFit`] fits a generator to
 //! data without an adversary, in the two steps of the factorisation: the map covers the support, and a [`LatentDensity`] over the latents of
-//! the data then gives the mass. [`GanTrainer`] is the adversarial route, for comparison. [`metrics`] says how good either one is.
+//! the data then gives the mass. [`GanTrainer`] is the adversarial route, for comparison; [`ConvGenerator`] and [`ConvDiscriminator`]
+//! play it with images of 28 x 28 pixels. [`metrics`] says how good either one is.
 //!
 //! ```
 //! # #[cfg(feature = "flex")] {
@@ -40,6 +41,7 @@
 
 mod adam;
 mod checkpoint;
+mod convolutional;
 mod density;
 mod derivatives;
 mod fit;
@@ -52,6 +54,7 @@ mod penalty;
 mod projection;
 mod weights;
 
+pub use convolutional::{ConvDiscriminator, ConvGenerator};
 pub use density::LatentDensity;
 pub use derivatives::{SecondNorms, jacobian, jacobian_norms, second_norms};
 pub use fit::{End, FitRow, NeuralFit, NeuralFitConfig, NeuralFitted};

@@ -4,7 +4,7 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{sigmoid, softplus};
 use burn::tensor::{Device, Tensor, TensorData};
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::generator::{Generator, Jet, Jets};
@@ -46,7 +46,7 @@ pub struct Mlp {
 
 /// An affine map of rows, `x W + b`.
 #[derive(Module, Debug)]
-struct Affine {
+pub(super) struct Affine {
     /// `[inputs, outputs]`
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
@@ -65,22 +65,10 @@ impl MlpConfig {
             host::at_least_one("the width of a hidden layer", width)?;
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut uniform = |count: usize, bound: f32| -> Vec<f32> {
-            (0..count)
-                .map(|_| rng.random_range(-bound..=bound))
-                .collect()
-        };
         let sizes = [&[self.inputs], &self.widths[..], &[self.outputs]].concat();
-        let layers = sizes.windows(2).map(|size| {
-            let (inputs, outputs) = (size[0], size[1]);
-            let bound = 1.0 / (inputs as f32).sqrt();
-            let weight = host::rows(uniform(inputs * outputs, bound), outputs, device);
-            let bias = TensorData::new(uniform(outputs, bound), [outputs]);
-            Affine {
-                weight: Param::from_tensor(weight),
-                bias: Param::from_tensor(Tensor::from_data(bias, device)),
-            }
-        });
+        let layers = sizes
+            .windows(2)
+            .map(|size| Affine::new(size[0], size[1], &mut rng, device));
         Ok(Mlp {
             layers: layers.collect(),
             inputs: self.inputs,
@@ -131,7 +119,27 @@ impl Jets for Mlp {
 }
 
 impl Affine {
-    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+    /// A map with weights and biases drawn uniformly from plus or minus one over the root of the inputs.
+    pub(super) fn new(
+        inputs: usize,
+        outputs: usize,
+        rng: &mut ChaCha8Rng,
+        device: &Device,
+    ) -> Self {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let mut draw = |count: usize| -> Vec<f32> {
+            let numbers = host::uniform(count, rng).into_iter();
+            numbers.map(|number| number * bound).collect()
+        };
+        let weight = host::rows(draw(inputs * outputs), outputs, device);
+        let bias = TensorData::new(draw(outputs), [outputs]);
+        Self {
+            weight: Param::from_tensor(weight),
+            bias: Param::from_tensor(Tensor::from_data(bias, device)),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val()) + self.bias.val().unsqueeze()
     }
 

@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use faer::Mat;
 use sobolev_budget::Error;
 use sobolev_budget::generative::{
-    Gan, GanConfig, GanTrainer, Loss, Mlp, Regulariser, SobolevPenalty,
+    ConvDiscriminator, ConvGenerator, Gan, GanConfig, GanTrainer, Loss, Mlp, Regulariser,
+    SobolevPenalty, generate, uniform_latents,
 };
 
 use super::arc;
@@ -141,4 +142,37 @@ fn settings_and_networks_that_do_not_fit_are_refused() {
             ..
         })
     ));
+}
+
+/// Of images that are all the same the generator must make that one, and its steps go through the convolutions of both networks.
+#[test]
+fn convolutional_networks_play_the_game_on_images() {
+    let device = Device::flex();
+    let (edge, count) = (28, 8);
+    // A bar in the middle.
+    let images = Mat::from_fn(count, edge * edge, |_, j| {
+        f64::from(u8::from((10..18).contains(&(j % edge))))
+    });
+    let config = GanConfig::new(4)
+        .with_steps(60)
+        .with_batch(8)
+        .with_learning_rate(2e-3)
+        .with_log_every(60);
+    let trainer = GanTrainer::new(config).unwrap();
+    let generator = ConvGenerator::new(4, 1, &device).unwrap();
+    let latents = uniform_latents(5, 4, &mut super::rng(1));
+    let error = |generator: &ConvGenerator| {
+        let made = generate(generator, latents.as_ref(), &device).unwrap();
+        let squares = (0..5).flat_map(|i| (0..edge * edge).map(move |j| (i, j)));
+        squares
+            .map(|at| (made[at] - images[(0, at.1)]).powi(2))
+            .sum::<f64>()
+    };
+    let before = error(&generator);
+    let discriminator = ConvDiscriminator::new(2, &device);
+    let gan = trainer
+        .train_from(generator, discriminator, images.as_ref(), None, &device)
+        .unwrap();
+    let after = error(&gan.generator);
+    assert!(after < 0.5 * before, "{after} {before}");
 }
