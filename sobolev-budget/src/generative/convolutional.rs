@@ -1,7 +1,7 @@
 //! A small pair of convolutional networks for grey images of 28 x 28 pixels: a generator and its adversary.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{sigmoid, softplus};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::generator::Generator;
 use super::host;
-use super::mlp::Affine;
+use super::mlp::{Affine, softplus};
 use crate::Result;
 
 /// Pixels along an edge of an image, of what lies before the second convolution, and of what lies before the first.
@@ -92,9 +92,9 @@ impl Generator for ConvGenerator {
 
     fn forward(&self, latents: Tensor<2>) -> Tensor<2> {
         let [count, _] = latents.dims();
-        let coarse = softplus(self.seed_map.forward(latents), 1.0);
+        let coarse = softplus(self.seed_map.forward(latents));
         let coarse = coarse.reshape([count, CHANNELS[0], EDGES[2], EDGES[2]]);
-        let fine = softplus(self.middle.enlarge(coarse), 1.0);
+        let fine = softplus(self.middle.enlarge(coarse));
         sigmoid(self.last.enlarge(fine)).reshape([count, self.outputs()])
     }
 }
@@ -111,8 +111,8 @@ impl Generator for ConvDiscriminator {
     fn forward(&self, images: Tensor<2>) -> Tensor<2> {
         let [count, _] = images.dims();
         let images = images.reshape([count, 1, EDGES[0], EDGES[0]]);
-        let fine = softplus(self.first.reduce(images), 1.0);
-        let coarse = softplus(self.middle.reduce(fine), 1.0);
+        let fine = softplus(self.first.reduce(images));
+        let coarse = softplus(self.middle.reduce(fine));
         self.verdict
             .forward(coarse.reshape([count, CHANNELS[0] * EDGES[2] * EDGES[2]]))
     }

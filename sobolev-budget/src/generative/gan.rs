@@ -3,7 +3,6 @@
 //! It is as large as an example needs: it writes no checkpoints.
 
 use burn::config::Config;
-use burn::tensor::activation::softplus;
 use burn::tensor::{Device, Tensor};
 use faer::MatRef;
 use rand::{Rng, RngExt};
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::adam::Adam;
 use super::fit::End;
 use super::generator::{Generator, generate};
-use super::mlp::{Mlp, MlpConfig, Output};
+use super::mlp::{Mlp, MlpConfig, Output, softplus};
 use super::penalty::SobolevPenalty;
 use super::{host, metrics, weights};
 use crate::{Error, Result};
@@ -351,9 +350,7 @@ impl<'a, G: Generator, D: Generator> Game<'a, G, D> {
         let fake = self.generator.valid().forward(self.latents(rng)).autodiff();
         let on = |points: &Tensor<2>| self.discriminator.forward(points.clone());
         let loss = match self.config.loss {
-            Loss::NonSaturating => {
-                (softplus(on(&real).neg(), 1.0) + softplus(on(&fake), 1.0)).mean()
-            }
+            Loss::NonSaturating => (softplus(on(&real).neg()) + softplus(on(&fake))).mean(),
             Loss::Clipped { .. } => (on(&fake) - on(&real)).mean(),
             Loss::SlopePenalty { weight, step } => {
                 let penalty = self.slope_penalty(&real, &fake, step, rng);
@@ -396,7 +393,7 @@ impl<'a, G: Generator, D: Generator> Game<'a, G, D> {
         let fake = self.generator.forward(self.latents(rng).autodiff());
         let judged = self.discriminator.valid().forward(fake);
         let loss = match self.config.loss {
-            Loss::NonSaturating => softplus(judged.neg(), 1.0).mean(),
+            Loss::NonSaturating => softplus(judged.neg()).mean(),
             Loss::Clipped { .. } | Loss::SlopePenalty { .. } => judged.mean().neg(),
         };
         let value = host::scalar(loss.clone());
