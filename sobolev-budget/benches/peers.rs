@@ -9,16 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use sobolev_budget::{Constraint, Domain, FitConfig, Grid, GridMap, Interpolation, Measure, Smoothness};
+use sobolev_budget::{
+    Constraint, Domain, FitConfig, Grid, GridMap, Interpolation, Measure, Smoothness,
+};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
-    let mut programs = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let mut programs = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"));
     let python = programs.next().unwrap_or_else(|| "python3".to_owned());
     let rscript = programs.next().unwrap_or_else(|| "Rscript".to_owned());
     let folder = tempfile::tempdir()?;
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build_global()?;
 
     println!("| points | peer | length | J, peer | J, ours | part | seconds, peer | ours | part |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
@@ -30,7 +36,12 @@ fn main() -> Outcome<()> {
         ("noisy circle", Measure::noisy_circle(5000, 0.05, 1)?),
     ];
     let peers = [
-        ("elpigraph", python.as_str(), "elpigraph_curve.py", &["50"][..]),
+        (
+            "elpigraph",
+            python.as_str(),
+            "elpigraph_curve.py",
+            &["50"][..],
+        ),
         ("princurve", rscript.as_str(), "princurve.R", &[][..]),
     ];
     for (peer, program, script, arguments) in peers {
@@ -42,7 +53,12 @@ fn main() -> Outcome<()> {
             let told = run(program, script, &[&points, &curve], arguments)?;
             let theirs = read_curve(&curve, measure.dimension())?;
             let length = theirs.length().ok_or("no curve")?;
-            let ours = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(length)).fit(measure)?;
+            let ours = FitConfig::new(
+                Domain::Interval,
+                Smoothness::new(1),
+                Constraint::Budget(length),
+            )
+            .fit(measure)?;
             let j = theirs.distance(measure, 2.0)?;
             let seconds = told["seconds"].as_f64().ok_or("no seconds")?;
             println!(
@@ -56,17 +72,25 @@ fn main() -> Outcome<()> {
             parts.push(ours.j / j);
             times.push(ours.seconds / seconds);
         }
-        println!("| mean | {peer} | | | | {:.3} | | | {:.3} |", mean(&parts), mean(&times));
+        println!(
+            "| mean | {peer} | | | | {:.3} | | | {:.3} |",
+            mean(&parts),
+            mean(&times)
+        );
     }
 
     println!("\nTransport costs by POT, of 500 points and a fit with 20 nodes alone");
     let measure = Measure::spiral(500, 2, 0.05, 2)?;
     for p in [1.0, 2.0, 3.0] {
-        let fit = FitConfig::new(Domain::Interval, Smoothness::new(1), Constraint::Budget(3.0))
-            .with_interpolation(Interpolation::Nodes)
-            .with_exponent(p)
-            .with_nodes(20)
-            .fit(&measure)?;
+        let fit = FitConfig::new(
+            Domain::Interval,
+            Smoothness::new(1),
+            Constraint::Budget(3.0),
+        )
+        .with_interpolation(Interpolation::Nodes)
+        .with_exponent(p)
+        .with_nodes(20)
+        .fit(&measure)?;
         let points = folder.path().join("points.csv");
         let nodes = folder.path().join("nodes.csv");
         write_points(&points, &measure)?;
@@ -89,13 +113,27 @@ fn mean(values: &[f64]) -> f64 {
 
 /// Runs a script of the folder `peers` and reads the JSON object that it prints.
 fn run(program: &str, script: &str, files: &[&PathBuf], arguments: &[&str]) -> Outcome<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers").join(script);
-    let output = Command::new(program).arg(&script).args(files).args(arguments).output()?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("benches/peers")
+        .join(script);
+    let output = Command::new(program)
+        .arg(&script)
+        .args(files)
+        .args(arguments)
+        .output()?;
     if !output.status.success() {
-        return Err(format!("{}: {}", script.display(), String::from_utf8_lossy(&output.stderr)).into());
+        return Err(format!(
+            "{}: {}",
+            script.display(),
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
     }
     let text = String::from_utf8(output.stdout)?;
-    let last = text.lines().rfind(|line| line.starts_with('{')).ok_or("the script printed no object")?;
+    let last = text
+        .lines()
+        .rfind(|line| line.starts_with('{'))
+        .ok_or("the script printed no object")?;
     Ok(serde_json::from_str(last)?)
 }
 
@@ -116,5 +154,10 @@ fn write_rows(path: &Path, values: &[f64], columns: usize) -> Outcome<()> {
 fn read_curve(path: &Path, dimension: usize) -> Outcome<GridMap> {
     let points = Measure::from_file(path, None)?;
     let grid = Grid::new(Domain::Interval, points.len())?;
-    Ok(GridMap::new(grid, Interpolation::Linear, dimension, points.points().to_vec())?)
+    Ok(GridMap::new(
+        grid,
+        Interpolation::Linear,
+        dimension,
+        points.points().to_vec(),
+    )?)
 }

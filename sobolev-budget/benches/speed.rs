@@ -71,7 +71,7 @@ fn sweep(measure: &Measure, nodes: usize) -> (f64, Fit) {
         .expect("the fit is valid");
     let options = FitOptions {
         starts: vec![start.map],
-        stop: None,
+        ..FitOptions::default()
     };
     let run = |sweeps: usize| {
         let begun = Instant::now();

@@ -51,6 +51,45 @@ impl Loss {
     }
 }
 
+/// Where nearest elements are looked for.
+#[derive(Clone, Default)]
+pub(crate) enum Place {
+    /// Here, by a tree.
+    #[default]
+    Host,
+    /// On a device, by trying all.
+    #[cfg(feature = "burn")]
+    Device(burn::tensor::Device),
+}
+
+impl Place {
+    /// Two candidates for each point, if they are not found here.
+    pub(crate) fn candidates(
+        &self,
+        measure: &Measure,
+        elements: &Elements,
+        map: &[f64],
+    ) -> Option<Vec<[u32; 2]>> {
+        match self {
+            Self::Host => {
+                let _ = (measure, elements, map);
+                None
+            }
+            #[cfg(feature = "burn")]
+            Self::Device(device) => {
+                let n = measure.dimension();
+                Some(crate::device::nearest_two(
+                    measure.points(),
+                    elements,
+                    map,
+                    n,
+                    device,
+                ))
+            }
+        }
+    }
+}
+
 /// What is known of each point between sweeps.
 pub(crate) struct Assignment {
     elements: Vec<u32>,
@@ -96,7 +135,23 @@ impl Assignment {
         elements: &Elements,
         map: &[f64],
         loss: Loss,
+        place: &Place,
     ) -> Moments {
+        if let Some(candidates) = place.candidates(measure, elements, map) {
+            // Nearby elements are compared here, in 64 bits; the bounds are not needed.
+            let search = Search::<0>::new(elements, map, measure.dimension());
+            self.elements
+                .par_iter_mut()
+                .zip(&candidates)
+                .enumerate()
+                .for_each(|(index, (nearest, pair))| {
+                    *nearest = search.better(measure.point(index), *pair).element
+                });
+            self.known = true;
+            self.map.clear();
+            self.map.extend_from_slice(map);
+            self.bounds.fill(f64::INFINITY);
+        }
         match measure.dimension() {
             1 => self.pass::<1>(measure, elements, map, loss),
             2 => self.pass::<2>(measure, elements, map, loss),
@@ -297,6 +352,16 @@ impl<'a, const N: usize> Search<'a, N> {
     #[inline(always)]
     fn n(&self) -> usize {
         if N > 0 { N } else { self.n }
+    }
+
+    /// The nearest of two elements and those that touch them.
+    pub(crate) fn better(&self, point: &[f64], pair: [u32; 2]) -> Foot {
+        let [first, second] = pair.map(|element| self.around(point, element));
+        if first.square <= second.square {
+            first
+        } else {
+            second
+        }
     }
 
     /// The nearest of an element and those that touch it.

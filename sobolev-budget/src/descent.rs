@@ -4,7 +4,7 @@
 //! over-relaxed, and curves whose best speed is constant are respaced now and then, as both take out the slow drift of points along the map.
 
 use crate::Measure;
-use crate::assign::{Assignment, Loss, Moments};
+use crate::assign::{Assignment, Loss, Moments, Place};
 use crate::domain::{Domain, Grid};
 use crate::elements::{Elements, Interpolation};
 use crate::fit::{Constraint, Kkt};
@@ -24,6 +24,7 @@ pub(crate) struct Problem<'a> {
     constraint: Constraint,
     /// Whether a curve is best run through at constant speed.
     even: bool,
+    place: Place,
     n: usize,
 }
 
@@ -74,6 +75,7 @@ impl<'a> Problem<'a> {
         smoothness: &Smoothness,
         exponent: f64,
         constraint: Constraint,
+        place: Place,
     ) -> Result<Self> {
         let elements = Elements::new(grid, interpolation);
         let system = System::new(smoothness, grid, &elements)?;
@@ -90,6 +92,7 @@ impl<'a> Problem<'a> {
             },
             constraint,
             even: curve && smoothness.order == 1 && smoothness.norm == Norm::Seminorm,
+            place,
             n: measure.dimension(),
         })
     }
@@ -183,6 +186,7 @@ impl<'a> Problem<'a> {
             &self.elements,
             map,
             self.loss,
+            &self.place,
         );
         let quadratic = self.system.quadratic(&moments, &self.elements, n);
         let state = State {
@@ -249,7 +253,7 @@ impl<'a> Problem<'a> {
 
     /// Assigns all points to a map.
     fn arrive(&self, assignment: &mut Assignment, map: Vec<f64>, lambda: f64) -> State {
-        let moments = assignment.update(self.measure, &self.elements, &map, self.loss);
+        let moments = assignment.update(self.measure, &self.elements, &map, self.loss, &self.place);
         State {
             objective: self.objective(&moments, &map),
             map,
@@ -373,7 +377,11 @@ impl<'a> Problem<'a> {
             map
         };
         // For p above 2 the quadratic is too flat by up to p - 1, and its minimiser as much too far.
-        let whole = if self.loss.exponent > 2.0 { 1.0 / (self.loss.exponent - 1.0) } else { 1.0 };
+        let whole = if self.loss.exponent > 2.0 {
+            1.0 / (self.loss.exponent - 1.0)
+        } else {
+            1.0
+        };
         if *relaxation > 1.0 {
             let far = self.arrive(assignment, toward(*relaxation * whole), target.lambda);
             if far.objective <= state.objective - whole * target.decrease {

@@ -11,7 +11,13 @@ const TILE: usize = 1 << 22;
 /// The nearest element of a map for each point, in 32 bits; the second nearest, too, as rounding may have swapped them.
 ///
 /// With an element's first vertex a, its sides u and v, and y = x - a, all distances follow from the products of points with a, u and v.
-pub(crate) fn nearest_two(points: &[f64], elements: &Elements, map: &[f64], n: usize, device: &Device) -> Vec<[u32; 2]> {
+pub(crate) fn nearest_two(
+    points: &[f64],
+    elements: &Elements,
+    map: &[f64],
+    n: usize,
+    device: &Device,
+) -> Vec<[u32; 2]> {
     let sides = Sides::new(elements, map, n, device);
     let rows = (TILE / elements.len()).max(1);
     let mut nearest = Vec::with_capacity(points.len() / n);
@@ -27,8 +33,15 @@ pub(crate) fn nearest_two(points: &[f64], elements: &Elements, map: &[f64], n: u
             burn::tensor::IndexingUpdateOp::Add,
         );
         let second = without.argmin(1);
-        let host = |index: Tensor<2, Int>| -> Vec<u32> { index.into_data().iter::<i64>().map(|i| i as u32).collect() };
-        nearest.extend(host(first).into_iter().zip(host(second)).map(|(a, b)| [a, b]));
+        let host = |index: Tensor<2, Int>| -> Vec<u32> {
+            index.into_data().iter::<i64>().map(|i| i as u32).collect()
+        };
+        nearest.extend(
+            host(first)
+                .into_iter()
+                .zip(host(second))
+                .map(|(a, b)| [a, b]),
+        );
     }
     nearest
 }
@@ -79,7 +92,9 @@ impl Sides {
             tensor(&sums, 1)
         };
         let a = vertex(0);
-        let side = |corner: usize| -> Vec<f64> { vertex(corner).iter().zip(&a).map(|(b, a)| b - a).collect() };
+        let side = |corner: usize| -> Vec<f64> {
+            vertex(corner).iter().zip(&a).map(|(b, a)| b - a).collect()
+        };
         let built = |values: &[f64]| Side {
             side: tensor(values, n),
             with_a: product(values, &a),
@@ -91,7 +106,9 @@ impl Sides {
         Self {
             width,
             aa: product(&a, &a),
-            v: v.as_ref().zip(u.as_ref()).map(|(v, u)| (built(v), product(u, v))),
+            v: v.as_ref()
+                .zip(u.as_ref())
+                .map(|(v, u)| (built(v), product(u, v))),
             u: u.as_ref().map(|u| built(u)),
             a: tensor(&a, n),
         }
@@ -105,7 +122,9 @@ impl Sides {
         debug_assert!(self.width > 1);
         let uy = points.clone().matmul(u.side.clone()) - u.with_a.clone();
         let along_u = along(yy.clone(), uy.clone(), u.square.clone());
-        let Some((v, uv)) = &self.v else { return along_u };
+        let Some((v, uv)) = &self.v else {
+            return along_u;
+        };
         let vy = points.matmul(v.side.clone()) - v.with_a.clone();
         let along_v = along(yy.clone(), vy.clone(), v.square.clone());
         // The third side from the end of u: w = v - u, and y - u in the place of y.
@@ -115,7 +134,8 @@ impl Sides {
         let along_w = along(from_u, wy, ww);
         let edges = along_u.min_pair(along_v).min_pair(along_w);
         // Inside, the foot is where both sides are met at right angles. Flat triangles have none.
-        let determinant = (u.square.clone() * v.square.clone() - uv.clone().powi_scalar(2)).clamp_min(1e-30);
+        let determinant =
+            (u.square.clone() * v.square.clone() - uv.clone().powi_scalar(2)).clamp_min(1e-30);
         let s = (uy.clone() * v.square.clone() - vy.clone() * uv.clone()) / determinant.clone();
         let t = (vy.clone() * u.square.clone() - uy.clone() * uv.clone()) / determinant;
         let outside = s

@@ -6,6 +6,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::assign::Place;
 use crate::bounds::{check_budget, tube_lower_bound};
 use crate::descent::{Descent, Limits, Problem};
 use crate::map::{GridMap, check_exponent};
@@ -58,6 +59,20 @@ pub struct FitOptions<'a> {
     pub starts: Vec<GridMap>,
     /// Asked before each sweep whether to stop; the fit then returns the best map that it has.
     pub stop: Option<&'a (dyn Fn() -> bool + Sync)>,
+    /// Where nearest elements are looked for, by trying all: worth it where there are many in many dimensions, and the device is fast. `None`
+    /// stands for a tree on the processor. Near ties are decided in 32 bits, so results may differ in the last digits of 32-bit numbers.
+    #[cfg(feature = "burn")]
+    pub device: Option<burn::tensor::Device>,
+}
+
+impl FitOptions<'_> {
+    fn place(&self) -> Place {
+        #[cfg(feature = "burn")]
+        if let Some(device) = &self.device {
+            return Place::Device(device.clone());
+        }
+        Place::Host
+    }
 }
 
 /// How a fit ended.
@@ -283,6 +298,7 @@ impl FitConfig {
             constraint: units.inward(self),
             measure: &scaled,
             stop: options.stop.unwrap_or(&|| false),
+            place: options.place(),
         };
         let given = options
             .starts
@@ -478,6 +494,7 @@ struct Run<'a> {
     constraint: Constraint,
     measure: &'a Measure,
     stop: &'a (dyn Fn() -> bool + Sync),
+    place: Place,
 }
 
 /// A start on its way to the finest grid.
@@ -511,6 +528,7 @@ impl Run<'_> {
             &self.config.smoothness,
             self.config.exponent,
             constraint,
+            self.place.clone(),
         )
     }
 

@@ -4,6 +4,8 @@ mod assign;
 mod bounds;
 mod checkpoint;
 mod descent;
+#[cfg(feature = "burn")]
+mod device;
 mod domain;
 mod elements;
 mod error;

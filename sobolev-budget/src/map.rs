@@ -223,7 +223,7 @@ impl GridMap {
             (Interpolation::Linear, &[t]) => vec![(vec![0], 1.0 - t), (vec![1], t)],
             (Interpolation::Linear, &[u, v]) => {
                 // The same triangles as those that points are projected on.
-                let corners = if (cell[0] + cell[1]) % 2 == 0 {
+                let corners = if (cell[0] + cell[1]).is_multiple_of(2) {
                     if u >= v {
                         [((0, 0), 1.0 - u), ((1, 0), u - v), ((1, 1), v)]
                     } else {
@@ -259,9 +259,50 @@ impl GridMap {
     /// [`Error::Size`] if its points have another number of coordinates.
     pub fn project_all(&self, measure: &Measure) -> Result<Vec<Projection>> {
         let elements = Elements::new(self.grid, self.interpolation);
-        Ok(self
-            .feet(measure, &elements)?
+        let feet = self.feet(measure, &elements)?;
+        Ok(self.projections(&feet, &elements))
+    }
+
+    /// As [`project_all`](Self::project_all), by trying all elements on a device; near ties are decided in 32 bits.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if the points have another number of coordinates.
+    #[cfg(feature = "burn")]
+    pub fn project_all_on(
+        &self,
+        measure: &Measure,
+        device: &burn::tensor::Device,
+    ) -> Result<Vec<Projection>> {
+        use rayon::prelude::*;
+        self.fits(measure)?;
+        let elements = Elements::new(self.grid, self.interpolation);
+        // Around their mean, numbers keep more of their 24 bits.
+        let mean = measure.mean();
+        let centred = measure.normalised(&mean, 1.0);
+        let values: Vec<f64> = self
+            .values
             .iter()
+            .enumerate()
+            .map(|(place, value)| value - mean[place % self.dimension])
+            .collect();
+        let pairs = crate::device::nearest_two(
+            centred.points(),
+            &elements,
+            &values,
+            self.dimension,
+            device,
+        );
+        let search = Search::<0>::new(&elements, &self.values, self.dimension);
+        let feet: Vec<Foot> = pairs
+            .par_iter()
+            .enumerate()
+            .map(|(index, pair)| search.better(measure.point(index), *pair))
+            .collect();
+        Ok(self.projections(&feet, &elements))
+    }
+
+    fn projections(&self, feet: &[Foot], elements: &Elements) -> Vec<Projection> {
+        feet.iter()
             .map(|foot| {
                 let vertices = elements.vertices(foot.element as usize);
                 let mut point = vec![0.0; self.dimension];
@@ -276,7 +317,7 @@ impl GridMap {
                     distance: foot.square.sqrt(),
                 }
             })
-            .collect())
+            .collect()
     }
 
     /// The nearest element for each point of a measure.

@@ -265,7 +265,7 @@ impl Differences {
             for axis in 0..at.len() {
                 places[axis] = at[axis] + offset[axis];
                 let order = index[axis];
-                let sign = if (order - offset[axis]) % 2 == 0 {
+                let sign = if (order - offset[axis]).is_multiple_of(2) {
                     1.0
                 } else {
                     -1.0

@@ -143,7 +143,7 @@ impl BudgetPath {
         let mut options = options.clone();
         if let Some(last) = last {
             options.starts.push(last.map.clone());
-            if index % 3 != 0 {
+            if !index.is_multiple_of(3) {
                 config = config.with_starts(Starts::given());
             }
         }

@@ -226,7 +226,7 @@ fn k_means(measure: &Measure, count: usize, seed: u64) -> Vec<f64> {
             *d = d.min(square(measure.point(index), &last));
             total += measure.weights()[index] * *d;
         }
-        if !(total > 0.0) {
+        if total.is_nan() || total <= 0.0 {
             break;
         }
         let mut mark = rng.random::<f64>() * total;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{GridMap, check_exponent};
-use crate::assign::{Assignment, Loss};
+use crate::assign::{Assignment, Loss, Place};
 use crate::elements::Elements;
 use crate::system::System;
 use crate::{Error, Measure, Result, Smoothness};
@@ -113,7 +113,7 @@ impl GridMap {
             exponent: 2.0,
             floor: 0.0,
         };
-        let moments = assignment.update(measure, &elements, self.values(), loss);
+        let moments = assignment.update(measure, &elements, self.values(), loss, &Place::Host);
         let quadratic = system
             .quadratic(&moments, &elements, n)
             .with_rhs(field.force.clone());
@@ -121,7 +121,7 @@ impl GridMap {
         let scale = system.scale(&quadratic, &cost);
         let (direction, _) = system.priced(&quadratic, &cost, smoothing * scale)?;
         let gain: f64 = direction.iter().zip(&field.force).map(|(d, f)| d * f).sum();
-        if !(gain > 0.0) {
+        if gain.is_nan() || gain <= 0.0 {
             return Ok(None);
         }
         let direction = Self::trusted(self.grid(), self.interpolation(), n, direction);

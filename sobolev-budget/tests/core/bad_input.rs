@@ -177,7 +177,7 @@ fn starts_and_paths_are_checked() {
     let line = GridMap::new(grid, Interpolation::Linear, 1, vec![0.0; 4]).unwrap();
     let options = |start: &GridMap| FitOptions {
         starts: vec![start.clone()],
-        stop: None,
+        ..FitOptions::default()
     };
     let config = config(Domain::Interval, 1, 1.0);
     assert!(matches!(

@@ -43,7 +43,7 @@ fn moved(order: usize, p: f64, budget: f64, by: impl Fn(&[f64]) -> [f64; 2]) -> 
     .unwrap();
     let options = FitOptions {
         starts: vec![start],
-        stop: None,
+        ..FitOptions::default()
     };
     config(Domain::Interval, order, budget)
         .with_exponent(p)
@@ -135,7 +135,7 @@ fn a_weight_of_two_is_two_points() {
     let doubled = Measure::from_points(2, doubled).unwrap();
     let start = FitOptions {
         starts: vec![start()],
-        stop: None,
+        ..FitOptions::default()
     };
     let config = config(Domain::Interval, 1, 1.5)
         .with_starts(Starts::given())

@@ -34,7 +34,11 @@ fn a_segment_is_covered_from_its_middle() {
             config.smoothness.exponent = q;
             let fit = config.fit(&segment).unwrap();
             let rest = 1.0 - l / 2.0;
-            assert_close(fit.j, rest.powf(p + 1.0) / (p + 1.0), if p < 2.0 { 1e-5 } else { 1e-6 });
+            assert_close(
+                fit.j,
+                rest.powf(p + 1.0) / (p + 1.0),
+                if p < 2.0 { 1e-5 } else { 1e-6 },
+            );
             // dJ/dl = -(1 - l/2)^p / 2.
             assert_close(fit.slope(), -rest.powf(p) / 2.0, 2e-3);
             assert!(fit.kkt.infeasibility < 1e-10, "{:?}", fit.kkt);
@@ -248,7 +252,7 @@ fn enough_length_visits_every_point() {
     .respaced();
     let options = FitOptions {
         starts: vec![start],
-        stop: None,
+        ..FitOptions::default()
     };
     let j = |budget: f64| {
         config(Domain::Interval, 1, budget)

@@ -67,8 +67,8 @@ fn a_resumed_path_is_the_same() {
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) > 700;
     let options = FitOptions {
-        starts: Vec::new(),
         stop: Some(&stop),
+        ..FitOptions::default()
     };
     let part = path(17).fit_with(&measure, Some(&file), &options).unwrap();
     assert!(
@@ -100,8 +100,8 @@ fn a_stopped_fit_returns_what_it_has() {
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) > 5;
     let options = FitOptions {
-        starts: Vec::new(),
         stop: Some(&stop),
+        ..FitOptions::default()
     };
     let fit = config(Domain::Interval, 1, 2.0)
         .fit_with(&measure, &options)

@@ -103,7 +103,11 @@ fn solutions_are_smooth_in_the_multiplier() {
         for exponent in -24..24 {
             let price = 10f64.powf(f64::from(exponent) / 4.0);
             let (a, b) = (at(price), at(price * 1.000_001));
-            let scale = a.map.values().iter().fold(1.0f64, |most, x| most.max(x.abs()));
+            let scale = a
+                .map
+                .values()
+                .iter()
+                .fold(1.0f64, |most, x| most.max(x.abs()));
             for (x, y) in a.map.values().iter().zip(b.map.values()) {
                 assert!(
                     (x - y).abs() < 2e-6 * scale,
