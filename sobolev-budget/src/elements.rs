@@ -185,7 +185,7 @@ fn triangles(grid: Grid) -> Vec<u32> {
         for j in 0..grid.cells(1) {
             let corner = |a: usize, b: usize| grid.node(&[i + a, j + b]) as u32;
             let (a, b, c, d) = (corner(0, 0), corner(1, 0), corner(0, 1), corner(1, 1));
-            if (i + j) % 2 == 0 {
+            if (i + j).is_multiple_of(2) {
                 vertices.extend([a, b, d, a, d, c]);
             } else {
                 vertices.extend([a, b, c, b, d, c]);

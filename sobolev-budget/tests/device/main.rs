@@ -10,10 +10,13 @@ use sobolev_budget::{
 fn device() -> Device {
     match std::env::var("FIRE_ASSAY_DEVICE").as_deref() {
         #[cfg(feature = "wgpu")]
-        Ok("wgpu") => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        Ok("wgpu") => Device::wgpu(Default::default()),
+        #[cfg(feature = "vulkan")]
+        Ok("vulkan") => Device::vulkan(Default::default()),
         #[cfg(feature = "cuda")]
         Ok("cuda") => Device::cuda(0),
-        _ => Device::flex(),
+        Ok("flex") | Err(_) => Device::flex(),
+        Ok(other) => panic!("FIRE_ASSAY_DEVICE={other} is not compiled in"),
     }
 }
 
