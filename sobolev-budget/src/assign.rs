@@ -290,6 +290,22 @@ fn largest_move(old: &[f64], new: &[f64], n: usize) -> f64 {
         .sqrt()
 }
 
+/// Segments in the form in which they are projected on.
+fn packed(elements: &Elements, map: &[f64], n: usize) -> Vec<f64> {
+    if elements.width() != 2 {
+        return Vec::new();
+    }
+    let mut packed = Vec::with_capacity(elements.len() * (2 * n + 1));
+    for element in 0..elements.len() {
+        let [a, b] = [0, 1].map(|i| &map[elements.vertices(element)[i] as usize * n..][..n]);
+        packed.extend_from_slice(a);
+        packed.extend(a.iter().zip(b).map(|(a, b)| b - a));
+        let square = square_distance(a, b);
+        packed.push(if square > 0.0 { 1.0 / square } else { 0.0 });
+    }
+    packed
+}
+
 fn square_distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum()
 }
@@ -303,6 +319,8 @@ pub(crate) struct Search<'a, const N: usize> {
     boxes: Vec<f64>,
     /// The mean length of an element's box, a unit of length for the bounds.
     extent: f64,
+    /// Of segments one after the other: the first vertex, the side, and one by the square of its length (0 for points).
+    segments: Vec<f64>,
 }
 
 impl<'a, const N: usize> Search<'a, N> {
@@ -345,6 +363,7 @@ impl<'a, const N: usize> Search<'a, N> {
             n,
             boxes,
             extent: extent / elements.len() as f64,
+            segments: packed(elements, map, n),
         }
     }
 
@@ -466,20 +485,43 @@ impl<'a, const N: usize> Search<'a, N> {
     }
 
     /// The closest point of an element.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn project(&self, point: &[f64], element: u32) -> Foot {
+        if !self.segments.is_empty() {
+            return self.packed_segment(point, element);
+        }
         let (share, square) = match self.elements.vertices(element as usize) {
-            [a] => ([1.0, 0.0, 0.0], square_distance(point, self.value(*a))),
-            [a, b] => {
-                let (t, square) = self.segment(point, *a, *b);
-                ([1.0 - t, t, 0.0], square)
-            }
             [a, b, c, ..] => self.triangle(point, *a, *b, *c),
+            [a, ..] => ([1.0, 0.0, 0.0], square_distance(point, self.value(*a))),
             [] => ([0.0; 3], f64::INFINITY),
         };
         Foot {
             element,
             share,
+            square,
+        }
+    }
+
+    /// The closest point of a segment, from its packed form.
+    #[inline(always)]
+    fn packed_segment(&self, point: &[f64], element: u32) -> Foot {
+        let n = self.n();
+        let size = 2 * n + 1;
+        let packed = &self.segments[element as usize * size..][..size];
+        let (a, v, point) = (&packed[..n], &packed[n..2 * n], &point[..n]);
+        let mut along = 0.0;
+        for axis in 0..n {
+            along += v[axis] * (point[axis] - a[axis]);
+        }
+        let t = (along * packed[2 * n]).clamp(0.0, 1.0);
+        let mut square = 0.0;
+        for axis in 0..n {
+            let r = point[axis] - a[axis] - t * v[axis];
+            square += r * r;
+        }
+        Foot {
+            element,
+            share: [1.0 - t, t, 0.0],
             square,
         }
     }

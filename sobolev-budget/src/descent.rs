@@ -56,6 +56,8 @@ struct State {
     /// The loss, with a price also the cost.
     objective: f64,
     lambda: f64,
+    /// Distances below this count as this large in the next weights, if p is less than 2.
+    floor: f64,
 }
 
 /// What a step aims at: the minimiser of the quadratic model.
@@ -122,7 +124,8 @@ impl<'a> Problem<'a> {
     /// Descends from a map, which must be within the budget.
     pub(crate) fn descend(&self, start: Vec<f64>, limits: &Limits) -> Result<Descent> {
         let mut assignment = Assignment::new(self.measure.len());
-        let mut state = self.arrive(&mut assignment, start, 0.0);
+        let mut state = self.arrive(&mut assignment, start, 0.0, self.loss.floor);
+        state.floor = self.floor(&state, 0);
         let mut history = vec![state.moments.loss];
         let mut relaxation = 1.0;
         let mut still = 0;
@@ -136,6 +139,7 @@ impl<'a> Problem<'a> {
                 .system
                 .quadratic(&state.moments, &self.elements, self.n);
             let target = self.target(&quadratic, &state)?;
+            state.floor = self.floor(&state, sweep);
             state = self.step(&mut assignment, state, &target, &mut relaxation);
             if self.even && sweep % 8 == 7 {
                 state = self.respace(&mut assignment, state)?;
@@ -192,6 +196,7 @@ impl<'a> Problem<'a> {
         let state = State {
             objective: 0.0,
             lambda: 0.0,
+            floor: self.loss.floor,
             map: map.to_vec(),
             moments,
         };
@@ -251,14 +256,26 @@ impl<'a> Problem<'a> {
         Ok((2.0 * lambda / q, kkt))
     }
 
+    /// The floor of distances in weights. With p below 2, points on the map weigh without bound and would hold it where it is, also along itself;
+    /// so the floor begins high and falls from sweep to sweep, and rises again now and then. What is accepted is judged by the true loss.
+    fn floor(&self, state: &State, sweep: usize) -> f64 {
+        if self.loss.exponent >= 2.0 {
+            return self.loss.floor;
+        }
+        let distance = state.moments.loss.powf(1.0 / self.loss.exponent);
+        (0.3 * distance * 0.75f64.powi(sweep as i32 % 48)).max(self.loss.floor)
+    }
+
     /// Assigns all points to a map.
-    fn arrive(&self, assignment: &mut Assignment, map: Vec<f64>, lambda: f64) -> State {
-        let moments = assignment.update(self.measure, &self.elements, &map, self.loss, &self.place);
+    fn arrive(&self, assignment: &mut Assignment, map: Vec<f64>, lambda: f64, floor: f64) -> State {
+        let loss = Loss { floor, ..self.loss };
+        let moments = assignment.update(self.measure, &self.elements, &map, loss, &self.place);
         State {
             objective: self.objective(&moments, &map),
             map,
             moments,
             lambda,
+            floor,
         }
     }
 
@@ -383,7 +400,7 @@ impl<'a> Problem<'a> {
             1.0
         };
         if *relaxation > 1.0 {
-            let far = self.arrive(assignment, toward(*relaxation * whole), target.lambda);
+            let far = self.arrive(assignment, toward(*relaxation * whole), target.lambda, state.floor);
             if far.objective <= state.objective - whole * target.decrease {
                 *relaxation = (*relaxation * 1.5).min(64.0);
                 return far;
@@ -397,7 +414,7 @@ impl<'a> Problem<'a> {
             } else {
                 toward(factor)
             };
-            let near = self.arrive(assignment, map, target.lambda);
+            let near = self.arrive(assignment, map, target.lambda, state.floor);
             if near.objective <= state.objective {
                 if *relaxation == 1.0 && factor == whole {
                     *relaxation = 1.5;
@@ -407,8 +424,8 @@ impl<'a> Problem<'a> {
             factor *= 0.5;
         }
         // Nothing nearby is better than where we are.
-        let map = state.map;
-        self.arrive(assignment, map, target.lambda)
+        let (map, floor) = (state.map, state.floor);
+        self.arrive(assignment, map, target.lambda, floor)
     }
 
     /// The curve run through at constant speed, and one step from there, if that is better.
@@ -420,15 +437,15 @@ impl<'a> Problem<'a> {
         if let Constraint::Budget(budget) = self.constraint {
             self.system.bring_within(&mut map, self.n, budget);
         }
-        let spaced = self.arrive(assignment, map, state.lambda);
+        let spaced = self.arrive(assignment, map, state.lambda, state.floor);
         let quadratic = self
             .system
             .quadratic(&spaced.moments, &self.elements, self.n);
         let target = self.target(&quadratic, &spaced)?;
-        let stepped = self.arrive(assignment, target.map, target.lambda);
+        let stepped = self.arrive(assignment, target.map, target.lambda, state.floor);
         if stepped.objective < state.objective {
             return Ok(stepped);
         }
-        Ok(self.arrive(assignment, state.map, state.lambda))
+        Ok(self.arrive(assignment, state.map, state.lambda, state.floor))
     }
 }

@@ -46,7 +46,7 @@ pub struct FitConfig {
     pub seed: u64,
     /// The relative decrease of the objective in a sweep that counts as none; three such sweeps end a descent. Default 1e-9.
     pub tolerance: f64,
-    /// Sweeps on the finest grid at most. Default 500; coarse grids have 200 at most.
+    /// Sweeps on the finest grid at most. Default 500; coarse grids have 50 at most.
     pub max_sweeps: usize,
     /// The volume of the set on which the measure is uniform, if it is: lower bounds need it. Default unknown.
     pub volume: Option<f64>,
@@ -507,8 +507,12 @@ struct Candidate {
     rank: f64,
 }
 
-/// Points that coarse grids see at most.
-const COARSE_POINTS: usize = 20_000;
+/// Points that coarse grids see at least, and for each node.
+const COARSE_POINTS: usize = 2000;
+const COARSE_POINTS_A_NODE: usize = 100;
+
+/// Sweeps on each coarse grid at most.
+const COARSE_SWEEPS: usize = 50;
 
 impl Run<'_> {
     fn problem<'b>(&self, measure: &'b Measure, nodes: usize) -> Result<Problem<'b>> {
@@ -539,48 +543,45 @@ impl Run<'_> {
     /// Follows all starts from the coarsest grid to the finest.
     fn search(&self, given: Vec<GridMap>) -> Result<Vec<Candidate>> {
         let levels = self.levels();
-        let thinned = (self.measure.len() > COARSE_POINTS * 3 / 2)
-            .then(|| self.measure.thinned(COARSE_POINTS, self.config.seed));
-        let coarse = thinned.as_ref().unwrap_or(self.measure);
         let span = tracing::info_span!("fit", position = 0, length = levels.len());
         let _entered = span.enter();
-
         let mut candidates: Vec<Candidate> = Vec::new();
-        let first = self.problem(coarse, levels[0])?;
-        let grid = Grid::new(self.config.domain, levels[0])?;
-        for (name, start) in self.starts(coarse, grid)? {
-            candidates.push(Candidate {
-                name,
-                nodes: levels[0],
-                sweeps: 0,
-                descent: Descent::at(first.admit(&start)?),
-                rank: f64::INFINITY,
-            });
-        }
+        // Those that were left behind on coarse grids.
+        let mut left: Vec<Candidate> = Vec::new();
         for (level, &nodes) in levels.iter().enumerate() {
             let last = level + 1 == levels.len();
-            let measure = if last { self.measure } else { coarse };
+            let thinned = self.thinned(nodes, last);
+            let measure = thinned.as_ref().unwrap_or(self.measure);
             let problem = self.problem(measure, nodes)?;
-            if last && levels.len() > 1 {
-                candidates.sort_by(|a, b| a.descent.loss.total_cmp(&b.descent.loss));
-            }
-            let go_on = if last && levels.len() > 1 {
-                self.config.starts.finalists.max(1)
+            if level == 0 {
+                for (name, start) in self.starts(measure, Grid::new(self.config.domain, nodes)?)? {
+                    candidates.push(Candidate {
+                        name,
+                        nodes,
+                        sweeps: 0,
+                        descent: Descent::at(problem.admit(&start)?),
+                        rank: f64::INFINITY,
+                    });
+                }
             } else {
-                candidates.len()
-            };
-            let rest = candidates.split_off(go_on.min(candidates.len()));
+                // Half go on, and in the end the finalists.
+                candidates.sort_by(|a, b| a.descent.loss.total_cmp(&b.descent.loss));
+                let finalists = self.config.starts.finalists.max(1);
+                let kept = if last {
+                    finalists
+                } else {
+                    candidates.len().div_ceil(2).max(finalists)
+                };
+                left.extend(candidates.split_off(kept.min(candidates.len())));
+            }
             if last {
                 for map in &given {
+                    let map = map.resample(nodes, self.config.smoothness.order > 1)?;
                     candidates.push(Candidate {
                         name: "given".to_owned(),
                         nodes,
                         sweeps: 0,
-                        descent: Descent::at(
-                            map.resample(nodes, self.config.smoothness.order > 1)?
-                                .values()
-                                .to_vec(),
-                        ),
+                        descent: Descent::at(map.values().to_vec()),
                         rank: f64::INFINITY,
                     });
                 }
@@ -589,12 +590,12 @@ impl Run<'_> {
                 sweeps: if last {
                     self.config.max_sweeps
                 } else {
-                    self.config.max_sweeps.min(200)
+                    self.config.max_sweeps.min(COARSE_SWEEPS)
                 },
                 tolerance: if last {
                     self.config.tolerance
                 } else {
-                    self.config.tolerance.max(1e-5)
+                    self.config.tolerance.max(1e-4)
                 },
                 stop: self.stop,
             };
@@ -602,10 +603,19 @@ impl Run<'_> {
                 .into_par_iter()
                 .map(|candidate| self.advance(candidate, &problem, nodes, &limits, last))
                 .collect::<Result<_>>()?;
-            candidates.extend(rest);
             span.record("position", level + 1);
         }
+        candidates.extend(left);
         Ok(candidates)
+    }
+
+    /// The points that a grid of so many nodes an axis sees, if not all: coarse grids resolve little of many points.
+    fn thinned(&self, nodes: usize, last: bool) -> Option<Measure> {
+        let enough = (nodes.saturating_pow(self.config.domain.dimension() as u32))
+            .saturating_mul(COARSE_POINTS_A_NODE)
+            .max(COARSE_POINTS);
+        (!last && self.measure.len() > enough + enough / 2)
+            .then(|| self.measure.thinned(enough, self.config.seed))
     }
 
     /// Descends on the next grid.

@@ -335,3 +335,70 @@ fn permute(order: &mut Vec<usize>, fixed: usize, visit: &mut impl FnMut(&[usize]
         order.swap(fixed, i);
     }
 }
+
+/// With nodes alone the error is of first order.
+#[test]
+fn with_nodes_alone_the_error_is_of_first_order() {
+    let circle = Measure::circle(5760).unwrap();
+    let error = |nodes: usize| {
+        let fit = config(Domain::Circle, 1, 0.6 * TAU)
+            .with_interpolation(Interpolation::Nodes)
+            .with_nodes(nodes)
+            .fit(&circle)
+            .unwrap();
+        (fit.j - 0.16).abs()
+    };
+    let slope = (error(12) / error(96)).ln() / 8f64.ln();
+    assert!(slope >= 0.9, "{slope}");
+}
+
+/// On the square, whose best curve is not known, the values at doubled grids draw together. The curve has corners, which fall between nodes, so
+/// they do so by a factor of two only.
+#[test]
+fn the_error_on_a_square_is_of_first_order() {
+    let square = Measure::square_lattice(100).unwrap();
+    let mut start: Option<GridMap> = None;
+    let mut values = Vec::new();
+    for nodes in [5, 9, 17] {
+        let given = start.clone();
+        let mut config = config(Domain::Interval, 1, 1.0)
+            .with_nodes(nodes)
+            .with_tolerance(1e-13)
+            .with_max_sweeps(3000);
+        if given.is_some() {
+            config = config.with_starts(Starts::given());
+        }
+        let options = FitOptions {
+            starts: given.into_iter().collect(),
+            ..FitOptions::default()
+        };
+        let fit = config.fit_with(&square, &options).unwrap();
+        values.push(fit.j);
+        start = Some(fit.map);
+    }
+    let slope = ((values[0] - values[1]) / (values[1] - values[2])).log2();
+    assert!(slope >= 0.8, "{slope}: {values:?}");
+}
+
+/// With random points the value is off by the root of their number.
+#[test]
+fn the_error_of_samples_falls_with_the_root_of_their_number() {
+    let expected = 0.5f64.powi(3) / 3.0;
+    let error = |count: usize| -> f64 {
+        (0..24)
+            .map(|seed| {
+                let points = Measure::uniform(count, 1, seed).unwrap();
+                let points = points.points().iter().map(|x| 2.0 * x - 1.0).collect();
+                let measure = Measure::from_points(1, points).unwrap();
+                let fit = config(Domain::Interval, 1, 1.0)
+                    .with_nodes(17)
+                    .fit(&measure)
+                    .unwrap();
+                (fit.j - expected).powi(2) / 24.0
+            })
+            .sum::<f64>()
+            .sqrt()
+    };
+    let slope = (error(100) / error(6400)).ln() / 64f64.ln();
+    assert!((0.4..=0.6).contains(&slope), "{slope}");
+}
