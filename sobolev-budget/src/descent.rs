@@ -400,7 +400,12 @@ impl<'a> Problem<'a> {
             1.0
         };
         if *relaxation > 1.0 {
-            let far = self.arrive(assignment, toward(*relaxation * whole), target.lambda, state.floor);
+            let far = self.arrive(
+                assignment,
+                toward(*relaxation * whole),
+                target.lambda,
+                state.floor,
+            );
             if far.objective <= state.objective - whole * target.decrease {
                 *relaxation = (*relaxation * 1.5).min(64.0);
                 return far;

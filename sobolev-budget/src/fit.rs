@@ -564,15 +564,22 @@ impl Run<'_> {
                     });
                 }
             } else {
-                // Half go on, and in the end the finalists.
+                // Half go on, and in the end the finalists, of those that are not far behind.
                 candidates.sort_by(|a, b| a.descent.loss.total_cmp(&b.descent.loss));
                 let finalists = self.config.starts.finalists.max(1);
-                let kept = if last {
-                    finalists
+                let (most, behind) = if last {
+                    (finalists, 1.05)
                 } else {
-                    candidates.len().div_ceil(2).max(finalists)
+                    (candidates.len().div_ceil(2).max(finalists), 1.3)
                 };
-                left.extend(candidates.split_off(kept.min(candidates.len())));
+                let near = candidates
+                    .first()
+                    .map_or(0, |best| {
+                        let limit = behind * best.descent.loss;
+                        candidates.partition_point(|candidate| candidate.descent.loss <= limit)
+                    })
+                    .max(1);
+                left.extend(candidates.split_off(most.min(near).min(candidates.len())));
             }
             if last {
                 for map in &given {
@@ -712,8 +719,8 @@ impl Run<'_> {
         let mut map = starts::principal(measure, grid, 0, self.config.seed);
         let mut part = 0.1;
         let limits = Limits {
-            sweeps: self.config.max_sweeps.min(40),
-            tolerance: 1e-4,
+            sweeps: self.config.max_sweeps.min(15),
+            tolerance: 1e-3,
             stop: self.stop,
         };
         while part < 1.0 {

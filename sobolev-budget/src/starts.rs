@@ -20,7 +20,7 @@ pub struct Starts {
     /// For each number, that many centres are placed by k-means, and for curves joined twice: along the longest path of their minimum
     /// spanning tree, and along a short tour. Default 30 and 50.
     pub centres: Vec<usize>,
-    /// How many of the best go on to the finest grid. Default 2.
+    /// How many of the best go on to the finest grid, if they are within a twentieth of the best. Default 2.
     pub finalists: usize,
 }
 

@@ -46,7 +46,7 @@ fn squares_and_disks_lie_between_the_bound_and_the_reference() {
         let mean = steps.iter().sum::<f64>() / 64.0;
         let spread = (steps.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / 64.0).sqrt() / mean;
         // The more a polygon winds, the more it pays to place its corners well.
-        assert!(spread < if budget <= 2.0 { 1e-2 } else { 3e-2 }, "{spread}");
+        assert!(spread < if budget <= 2.0 { 1e-2 } else { 5e-2 }, "{spread}");
         assert!(
             fit.outcome == Outcome::Converged && fit.kkt.stationarity < 1e-4,
             "{fit}"
