@@ -553,17 +553,7 @@ impl Run<'_> {
             let thinned = self.thinned(nodes, last);
             let measure = thinned.as_ref().unwrap_or(self.measure);
             let problem = self.problem(measure, nodes)?;
-            if level == 0 {
-                for (name, start) in self.starts(measure, Grid::new(self.config.domain, nodes)?)? {
-                    candidates.push(Candidate {
-                        name,
-                        nodes,
-                        sweeps: 0,
-                        descent: Descent::at(problem.admit(&start)?),
-                        rank: f64::INFINITY,
-                    });
-                }
-            } else {
+            if level > 0 {
                 // Half go on, and in the end the finalists, of those that are not far behind.
                 candidates.sort_by(|a, b| a.descent.loss.total_cmp(&b.descent.loss));
                 let finalists = self.config.starts.finalists.max(1);
@@ -580,6 +570,15 @@ impl Run<'_> {
                     })
                     .max(1);
                 left.extend(candidates.split_off(most.min(near).min(candidates.len())));
+            }
+            for (name, start) in self.starts(measure, &levels, level)? {
+                candidates.push(Candidate {
+                    name,
+                    nodes,
+                    sweeps: 0,
+                    descent: Descent::at(problem.admit(&start)?),
+                    rank: f64::INFINITY,
+                });
             }
             if last {
                 for map in &given {
@@ -678,34 +677,45 @@ impl Run<'_> {
         levels
     }
 
-    /// The starts of the configuration, on the coarsest grid.
-    fn starts(&self, measure: &Measure, grid: Grid) -> Result<Vec<(String, Vec<f64>)>> {
+    /// The starts of the configuration that begin on this grid: the coarsest, but curves through centres where there are more nodes than
+    /// centres.
+    fn starts(
+        &self,
+        measure: &Measure,
+        levels: &[usize],
+        level: usize,
+    ) -> Result<Vec<(String, Vec<f64>)>> {
         let chosen = &self.config.starts;
         let seed = self.config.seed;
-        let mut found: Vec<(String, Vec<f64>)> = (0..chosen.principal)
-            .map(|index| {
-                (
-                    format!("principal{index}"),
-                    starts::principal(measure, grid, index, seed),
-                )
-            })
-            .collect();
-        if chosen.continuation
-            && let Constraint::Budget(budget) = self.constraint
-        {
-            found.push((
-                "continuation".to_owned(),
-                self.continuation(measure, grid, budget)?,
-            ));
+        let grid = Grid::new(self.config.domain, levels[level])?;
+        let mut found: Vec<(String, Vec<f64>)> = Vec::new();
+        if level == 0 {
+            found.extend((0..chosen.principal).map(|index| {
+                let start = starts::principal(measure, grid, index, seed);
+                (format!("principal{index}"), start)
+            }));
+            if chosen.continuation
+                && let Constraint::Budget(budget) = self.constraint
+            {
+                let start = self.continuation(measure, grid, budget)?;
+                found.push(("continuation".to_owned(), start));
+            }
         }
         for &count in &chosen.centres {
-            found.extend(starts::through_centres(measure, grid, count, seed));
+            let begins = levels
+                .iter()
+                .position(|nodes| *nodes > count)
+                .unwrap_or(levels.len() - 1);
+            if begins == level {
+                found.extend(starts::through_centres(measure, grid, count, seed));
+            }
         }
-        if found.is_empty()
-            && chosen.principal == 0
-            && (chosen.continuation || !chosen.centres.is_empty())
-        {
-            // What was asked for does not exist on this domain.
+        let curve = self.config.domain.dimension() == 1;
+        let continued = chosen.continuation && matches!(self.constraint, Constraint::Budget(_));
+        let some = chosen.principal > 0 || continued || (curve && !chosen.centres.is_empty());
+        let wanted = chosen.continuation || !chosen.centres.is_empty();
+        if level == 0 && !some && wanted {
+            // What was asked for does not exist for this problem.
             found.push((
                 "principal0".to_owned(),
                 starts::principal(measure, grid, 0, seed),
