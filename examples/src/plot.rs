@@ -1,4 +1,4 @@
-//! Plots as SVG files: bars with error bars, and lines on linear or logarithmic axes.
+//! Plots as SVG files: bars with error bars, lines on linear or logarithmic axes, and pictures of a plane.
 //!
 //! Series are told apart by colours that people with any kind of colour vision can tell apart (Okabe and Ito's
 //! palette), and lines by their markers as well. Texts are real text, drawn with the viewer's sans-serif font.
@@ -6,6 +6,7 @@
 mod axis;
 mod bars;
 mod lines;
+mod plane;
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,8 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 pub use axis::{Axis, Scale};
 pub use bars::{BarChart, BarSeries};
-pub use lines::{LineChart, LineSeries};
+pub use lines::{LineChart, LineSeries, LineStyle};
+pub use plane::{Arrow, PlaneCurve, PlanePicture};
 
 /// A value and, if known, the interval around it.
 #[derive(Clone, Copy, Debug, PartialEq)]

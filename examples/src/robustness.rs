@@ -15,7 +15,7 @@ use zonotope_verify::report::Verdict;
 use zonotope_verify::spec::{HalfSpace, InputBox, UnsafeCase};
 
 use crate::interrupt::Limit;
-use crate::plot::{Axis, BarChart, BarSeries, LineChart, LineSeries, Scale, Value};
+use crate::plot::{Axis, BarChart, BarSeries, LineChart, LineSeries, LineStyle, Scale, Value};
 use crate::table::{self, Table};
 
 /// The pixels of an image, from 0 to 1: channel, row, column.
@@ -367,6 +367,7 @@ pub fn cumulative(title: String, examined: &[Examined], methods: &[&str]) -> Lin
         let points = bounds.iter().enumerate();
         LineSeries {
             name: (*method).to_owned(),
+            style: LineStyle::Line,
             points: points
                 .map(|(rank, &bound)| (bound, share(rank).into()))
                 .collect(),
@@ -399,6 +400,7 @@ pub fn differences(
             let gains: Vec<f64> = examined.iter().filter_map(pair).collect();
             Some(LineSeries {
                 name: (*method).to_owned(),
+                style: LineStyle::Line,
                 points: density(&gains)?
                     .into_iter()
                     .map(|(x, y)| (x, y.into()))

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -28,8 +29,22 @@ pub struct LineChart {
 pub struct LineSeries {
     /// Its name in the legend.
     pub name: String,
+    /// How it is drawn.
+    pub style: LineStyle,
     /// Its points, in the order in which they are joined.
     pub points: Vec<(f64, Value)>,
+}
+
+/// How the points of a [`LineSeries`] are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LineStyle {
+    /// A line with a marker at each point.
+    #[default]
+    Line,
+    /// A dashed line without markers, in the colour of the series before it: a bound or a forecast of that series.
+    Dashed,
+    /// Markers alone: points that no line joins.
+    Markers,
 }
 
 /// Height of the chart in pixels, unless the legend needs more.
@@ -124,10 +139,9 @@ impl LineChart {
             let place = (self.x.scale.position(x), self.y.scale.position(y));
             chart.plotting_area().map_coordinate(&place)
         };
-        for (k, series) in self.series.iter().enumerate() {
-            let style = colour(k).stroke_width(2);
+        for (k, series) in self.numbered() {
             let line = series.points.iter().map(|(x, y)| pixel(*x, y.value));
-            canvas.draw(&PathElement::new(line.clone().collect::<Vec<_>>(), style))?;
+            draw_line(canvas, k, series.style, line.clone().collect())?;
             for (x, y) in &series.points {
                 let Some((low, high)) = y.interval else {
                     continue;
@@ -138,19 +152,30 @@ impl LineChart {
                     canvas.draw(&PathElement::new(stroke, colour(k)))?;
                 }
             }
-            for place in line {
+            for place in line.filter(|_| series.style != LineStyle::Dashed) {
                 draw_marker(canvas, k, place)?;
             }
         }
         self.draw_legend(&right)
     }
 
+    /// The series with the numbers of their colours and markers, which a dashed one takes from the series before it.
+    fn numbered(&self) -> impl Iterator<Item = (usize, &LineSeries)> {
+        self.series.iter().scan(0, |next, series| {
+            if series.style != LineStyle::Dashed || *next == 0 {
+                *next += 1;
+            }
+            Some((*next - 1, series))
+        })
+    }
+
     fn draw_legend(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), DrawError> {
-        for (k, series) in self.series.iter().enumerate() {
-            let y = 54 + (k as u32 * LEGEND_LINE) as i32;
-            let style = colour(k).stroke_width(2);
-            area.draw(&PathElement::new(vec![(0, y), (26, y)], style))?;
-            draw_marker(area, k, (13, y))?;
+        for (place, (k, series)) in self.numbered().enumerate() {
+            let y = 54 + (place as u32 * LEGEND_LINE) as i32;
+            draw_line(area, k, series.style, vec![(0, y), (26, y)])?;
+            if series.style != LineStyle::Dashed {
+                draw_marker(area, k, (13, y))?;
+            }
             area.draw_text(&series.name, &text_style(TEXT, HPos::Left), (34, y))?;
         }
         Ok(())
@@ -162,6 +187,20 @@ fn coordinate(axis: &Axis, values: Vec<f64>, ticks: usize) -> Coordinate {
     let span = scale.span(values.into_iter().map(|value| scale.position(value)));
     let ticks = scale.ticks(&span, ticks);
     Coordinate { scale, span, ticks }
+}
+
+fn draw_line(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    k: usize,
+    style: LineStyle,
+    line: Vec<(i32, i32)>,
+) -> Result<(), DrawError> {
+    let ink = colour(k).stroke_width(2);
+    match style {
+        LineStyle::Line => area.draw(&PathElement::new(line, ink)),
+        LineStyle::Dashed => area.draw(&DashedPathElement::new(line, 7, 5, ink)),
+        LineStyle::Markers => Ok(()),
+    }
 }
 
 fn draw_marker(

@@ -37,9 +37,36 @@ fn curves(series: usize) -> LineChart {
         series: (1..=series)
             .map(|k| LineSeries {
                 name: format!("series {k}"),
+                style: LineStyle::Line,
                 points: points(k).to_vec(),
             })
             .collect(),
+    }
+}
+
+fn plane() -> PlanePicture {
+    PlanePicture {
+        title: "A square & a diagonal".to_owned(),
+        x: "x".to_owned(),
+        y: "height".to_owned(),
+        points: (0..5_000)
+            .map(|i| (f64::from(i % 100), f64::from(i / 100)))
+            .collect(),
+        curves: vec![
+            PlaneCurve {
+                name: "diagonal".to_owned(),
+                lines: vec![vec![(0.0, 0.0), (40.0, 40.0)]],
+                arrows: vec![Arrow {
+                    from: (10.0, 10.0),
+                    to: (5.0, 15.0),
+                }],
+            },
+            PlaneCurve {
+                name: "dot".to_owned(),
+                lines: vec![vec![(20.0, 10.0); 3]],
+                arrows: Vec::new(),
+            },
+        ],
     }
 }
 
@@ -113,6 +140,65 @@ fn no_two_of_twenty_eight_lines_look_alike() {
     }
 }
 
+fn attribute(line: &str, name: &str) -> Vec<f64> {
+    let text = line.split(&format!(" {name}=\"")).nth(1).unwrap();
+    let numbers = text.split('"').next().unwrap().split([' ', ',']);
+    numbers.filter_map(|number| number.parse().ok()).collect()
+}
+
+#[test]
+fn a_dashed_line_has_the_colour_of_the_one_before_it_and_no_markers() {
+    let circles = |svg: &str| svg.matches("<circle").count();
+    let mut chart = curves(2);
+    let plain = written(|path| chart.write(path));
+    chart.series[1].style = LineStyle::Dashed;
+    let dashed = written(|path| chart.write(path));
+    let second = format!(
+        "#{:02X}{:02X}{:02X}",
+        PALETTE[1].0, PALETTE[1].1, PALETTE[1].2
+    );
+    assert!(plain.contains(&second) && !dashed.contains(&second));
+    // More strokes, no squares of the second series.
+    assert!(dashed.matches("<polyline").count() > plain.matches("<polyline").count());
+    assert_eq!(circles(&plain), circles(&dashed));
+
+    chart.series[1].style = LineStyle::Markers;
+    let markers = written(|path| chart.write(path));
+    assert!(markers.contains(&second));
+    assert!(markers.matches("<polyline").count() < plain.matches("<polyline").count());
+}
+
+#[test]
+fn a_plane_has_one_scale_and_shows_what_it_should() {
+    for stretch in [1.0, 0.02, 30.0] {
+        let mut picture = plane();
+        let all = picture.curves.iter_mut().flat_map(|curve| &mut curve.lines);
+        for place in all.flatten().chain(&mut picture.points) {
+            place.1 *= stretch;
+        }
+        picture.curves[0].arrows[0].to = (10.0, 20.0 * stretch);
+        picture.curves[0].lines[0] = vec![(0.0, 0.0), (30.0, 0.0), (30.0, 30.0)];
+        let svg = written(|path| picture.write(path));
+        for name in ["A square &amp; a diagonal", "height", "diagonal", "dot"] {
+            assert!(svg.contains(name), "{name}");
+        }
+        let corner = svg
+            .lines()
+            .filter(|line| line.contains("<polyline") && line.contains("stroke-width=\"3\""))
+            .map(|line| attribute(line, "points"))
+            .find(|numbers| numbers.len() == 6)
+            .unwrap();
+        let (right, up) = (corner[2] - corner[0], corner[3] - corner[5]);
+        assert!(
+            right > 3.0 && (right - up).abs() <= 2.0,
+            "{stretch} {corner:?}"
+        );
+        // Of the points 4,000, and the dot.
+        assert_eq!(svg.matches("<circle").count(), 4_001);
+        assert_eq!(svg.matches("<polygon").count(), 1);
+    }
+}
+
 #[test]
 fn what_cannot_be_drawn_is_an_error_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -150,6 +236,16 @@ fn what_cannot_be_drawn_is_an_error_and_leaves_no_file() {
         curves(0).write(&path),
         Err(PlotError::Empty { .. })
     ));
+    let mut infinite = plane();
+    infinite.curves[0].arrows[0].to.0 = f64::INFINITY;
+    assert!(matches!(
+        infinite.write(&path),
+        Err(PlotError::Value { .. })
+    ));
+    let mut nothing = plane();
+    nothing.points.clear();
+    nothing.curves.clear();
+    assert!(matches!(nothing.write(&path), Err(PlotError::Empty { .. })));
     assert!(!path.exists());
 
     let nowhere = folder.path().join("missing/plot.svg");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use fire_assay_examples::CommonArgs;
-use fire_assay_examples::plot::{Axis, LineChart, LineSeries, Scale, Value};
+use fire_assay_examples::plot::{Axis, LineChart, LineSeries, LineStyle, Scale, Value};
 use fire_assay_examples::report::Report;
 use fire_assay_examples::table::{Cell, Table, text};
 use serde_json::{Map, Value as Json, json};
@@ -95,6 +95,7 @@ impl Curve {
     fn chart(&self, title: &str) -> LineChart {
         let line = |(name, points): &(String, Vec<(f64, f64)>)| LineSeries {
             name: name.clone(),
+            style: LineStyle::Line,
             points: points.iter().map(|&(x, y)| (x, Value::from(y))).collect(),
         };
         LineChart {

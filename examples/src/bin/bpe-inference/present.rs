@@ -6,7 +6,9 @@ use bpe_inference::inference::{StopReason, ViolationKind};
 use bpe_inference::intervals::Interval;
 use bpe_inference::ranges::JointRange;
 use fire_assay_examples::CommonArgs;
-use fire_assay_examples::plot::{Axis, BarChart, BarSeries, LineChart, LineSeries, Scale, Value};
+use fire_assay_examples::plot::{
+    Axis, BarChart, BarSeries, LineChart, LineSeries, LineStyle, Scale, Value,
+};
 use fire_assay_examples::report::Report;
 use fire_assay_examples::table::{Table, integer, missing, percent, scientific, text};
 use serde_json::{Map, Value as Json, json};
@@ -239,6 +241,7 @@ fn stability(audit: &Audit, path: &std::path::Path) -> Result<()> {
         .take(LINES)
         .map(|i| LineSeries {
             name: estimate.categories[i].name.clone(),
+            style: LineStyle::Line,
             points: estimate
                 .stability
                 .iter()

@@ -1,7 +1,7 @@
 //! What a training looked like: a logged line for each epoch while it runs, a table, curves, and rows for `--json`.
 
 use anyhow::Result;
-use fire_assay_examples::plot::{Axis, LineChart, LineSeries, Scale, Value};
+use fire_assay_examples::plot::{Axis, LineChart, LineSeries, LineStyle, Scale, Value};
 use fire_assay_examples::table::{self, Table};
 use fire_assay_examples::{CommonArgs, Report};
 use fire_assay_models::train::{EpochRecord, Evaluation, History, StepRecord};
@@ -133,6 +133,7 @@ pub(crate) fn show(
 fn chart(title: &str, y: Axis, series: Vec<(&str, Vec<(f64, Value)>)>) -> LineChart {
     let series = series.into_iter().map(|(name, points)| LineSeries {
         name: name.to_owned(),
+        style: LineStyle::Line,
         points,
     });
     LineChart {

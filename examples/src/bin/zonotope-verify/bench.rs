@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use fire_assay_examples::plot::{Axis, LineChart, LineSeries, Scale};
+use fire_assay_examples::plot::{Axis, LineChart, LineSeries, LineStyle, Scale};
 use fire_assay_examples::robustness::{Answer, Row};
 use fire_assay_examples::table::{self, Table};
 use fire_assay_examples::{CommonArgs, Limit, Report};
@@ -238,6 +238,7 @@ fn cactus(folder: &Path, times: &[f64], all: usize) -> LineChart {
         y: Axis::new("seconds an instance", Scale::Logarithmic),
         series: vec![LineSeries {
             name: METHOD.into(),
+            style: LineStyle::Line,
             points: times.iter().enumerate().map(point).collect(),
         }],
     }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Options;
 use crate::interrupt::Limit;
-use crate::plot::{Axis, LineChart, LineSeries, Scale, Value};
+use crate::plot::{Axis, LineChart, LineSeries, LineStyle, Scale, Value};
 use crate::report::Report;
 use crate::table::{self, Table};
 
@@ -148,6 +148,7 @@ pub(super) fn chart(rows: &[Row]) -> LineChart {
         .into_iter()
         .map(|name| LineSeries {
             name: name.to_owned(),
+            style: LineStyle::Line,
             points: rows
                 .iter()
                 .filter(|row| row.method == name && row.error > 0.0)
