@@ -23,6 +23,14 @@
     doc = "| `dp_regression` | `dp-regression` (default, off in this build) | How to regress without giving anybody in the data away? |"
 )]
 #![cfg_attr(
+    feature = "sobolev-budget",
+    doc = "| [`sobolev_budget`] | `sobolev-budget` (default) | What is the best shape of few dimensions for these points, under a smoothness budget? |"
+)]
+#![cfg_attr(
+    not(feature = "sobolev-budget"),
+    doc = "| `sobolev_budget` | `sobolev-budget` (default, off in this build) | What is the best shape of few dimensions for these points, under a smoothness budget? |"
+)]
+#![cfg_attr(
     feature = "zonotope-verify",
     doc = "| [`zonotope_verify`] | `zonotope-verify` (default) | What can this network provably never do? |"
 )]
@@ -42,6 +50,9 @@ pub use bpe_inference;
 #[cfg(feature = "dp-regression")]
 #[doc(inline)]
 pub use dp_regression;
+#[cfg(feature = "sobolev-budget")]
+#[doc(inline)]
+pub use sobolev_budget;
 #[cfg(feature = "zonotope-verify")]
 #[doc(inline)]
 pub use zonotope_verify;
