@@ -2,5 +2,6 @@
 
 pub mod bpe_inference;
 pub mod dp_regression;
+pub mod sobolev_budget;
 #[cfg(feature = "burn")]
 pub mod zonotope_verify;

@@ -37,7 +37,16 @@ fn run(args: &Args, report: &Report) -> Result<Value> {
     report.say("\n# dp-regression: a regression that gives nobody in the data away\n");
     let options = stops::dp_regression::Options::default();
     let dp_regression = stops::dp_regression::run(&options, &args.common, report)?;
-    let mut results = json!({"bpe-inference": bpe_inference, "dp-regression": dp_regression});
+    report.say(
+        "\n# sobolev-budget: the best low-dimensional fit to a measure under a smoothness budget\n",
+    );
+    let options = stops::sobolev_budget::Options::default();
+    let sobolev_budget = stops::sobolev_budget::run(&options, &args.common, report)?;
+    let mut results = json!({
+        "bpe-inference": bpe_inference,
+        "dp-regression": dp_regression,
+        "sobolev-budget": sobolev_budget,
+    });
     #[cfg(feature = "burn")]
     {
         report.say("\n# zonotope-verify: what can this network provably never do?\n");

@@ -4,6 +4,7 @@ mod bpe_inference;
 mod dp_regression;
 #[cfg(feature = "flex")]
 mod networks;
+mod sobolev_budget;
 mod support;
 #[cfg(feature = "flex")]
 mod zonotope_verify;

@@ -40,12 +40,13 @@ pub(crate) fn number(value: &Value) -> f64 {
 /// Checks that all names of the object are in lower case with hyphens, but for those of categories and those that
 /// stand fixed.
 pub(crate) fn check_names(value: &Value) {
-    const FIXED: [&str; 5] = [
+    const FIXED: [&str; 6] = [
         "merges_used",
         "log10_mse",
         "baseline_log10_mse",
         "audit_epsilon_lower",
         "ols_error",
+        "lower_bound",
     ];
     match value {
         Value::Object(members) => {
