@@ -42,7 +42,7 @@ struct Args {
     #[arg(long, value_name = "SHAPE", value_enum)]
     measure: Option<Shape>,
 
-    /// How many points are generated, at least about [default: 10,000]
+    /// About how many points are generated [default: 10,000]
     #[arg(long, value_name = "N", requires = "measure")]
     count: Option<usize>,
 

@@ -12,7 +12,7 @@ use fire_assay_examples::stops::sobolev_budget::picture::{
 };
 use fire_assay_examples::table::{self, Table};
 use serde_json::{Value, json};
-use sobolev_budget::{BudgetCurve, Fit, PathPoint, tube_lower_bound};
+use sobolev_budget::{BudgetCurve, Constraint, Fit, PathPoint, tube_lower_bound};
 
 use super::Args;
 use super::input::{Peer, Points};
@@ -24,7 +24,10 @@ const ARROWS: usize = 16;
 pub(super) fn show(curve: &BudgetCurve, peers: &[Peer], report: &Report) {
     for point in &curve.points {
         let fit = &point.fit;
-        report.say(format!("\nl = {}", point.budget));
+        report.say(match fit.config.constraint {
+            Constraint::Budget(budget) => format!("\nl = {budget}"),
+            Constraint::Price(price) => format!("\nprice = {price}"),
+        });
         for start in &fit.starts {
             report.say(format!(
                 "start={} J={:.6e} sweeps={} nodes={}",
@@ -51,7 +54,7 @@ pub(super) fn show(curve: &BudgetCurve, peers: &[Peer], report: &Report) {
         };
         let ratio = fit.lower_bound.filter(|bound| *bound > 0.0);
         shown.row([
-            table::text(format!("{}", point.budget)),
+            table::decimal(point.budget, 4),
             table::scientific(fit.j, 5),
             optional(fit.lower_bound, table::scientific, 5),
             optional(ratio.map(|bound| fit.j / bound), table::decimal, 3),
@@ -71,7 +74,7 @@ pub(super) fn show(curve: &BudgetCurve, peers: &[Peer], report: &Report) {
     }
     if let Some(knee) = curve.knee() {
         report.say(format!(
-            "knee at l = {knee}: beyond it more budget buys less (a rule of thumb)"
+            "knee at l = {knee:.4}: beyond it more budget buys less (a rule of thumb)"
         ));
     }
     for peer in peers {
@@ -188,12 +191,11 @@ pub(super) fn write(
         }
         let every = map.grid().side().div_ceil(ARROWS);
         let arrows = (map.grid().domain().dimension() == 1).then_some((every, measure, args.p));
-        drawn.push(map_curve(
-            &view,
-            format!("l = {:.4}", point.budget),
-            map,
-            arrows,
-        )?);
+        let name = match args.price {
+            Some(price) => format!("price {price}"),
+            None => format!("l = {}", point.budget),
+        };
+        drawn.push(map_curve(&view, name, map, arrows)?);
     }
     let file = |name: &str| args.common.out_file(name);
     if let Some(path) = file("fit.svg")?.filter(|_| !drawn.is_empty()) {

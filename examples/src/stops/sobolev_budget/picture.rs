@@ -50,13 +50,13 @@ impl View {
             let rows = covariance.chunks_exact(n);
             rows.map(|row| dot(row, vector)).collect()
         };
-        // The widest coordinates are never at right angles to the principal axes.
+        // Near the widest coordinates, and in no plane in which the points could be symmetric.
         let mut widest: Vec<usize> = (0..n).collect();
         widest.sort_by(|a, b| covariance[b * n + b].total_cmp(&covariance[a * n + a]));
         let start = |axis: usize| -> Vec<f64> {
             let mut start = unit(widest[axis]);
             let small = start.iter_mut().enumerate();
-            small.for_each(|(i, x)| *x += 1e-3 / (1.0 + i as f64));
+            small.for_each(|(i, x)| *x += 1e-2 * ((axis + 1) as f64 * (i + 1) as f64).cos());
             start
         };
         let mut axes = [start(0), start(1)];
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_view_finds_the_plane_that_points_lie_in() {
-        // A 3 x 1 lattice in a tilted plane of R^4, far from the origin.
+        // A lattice three times as long as wide, in a tilted plane of R^4, far from the origin.
         let (a, b) = ([0.5, 0.5, 0.5, 0.5], [0.5, -0.5, 0.5, -0.5]);
         let points: Vec<f64> = (0..400)
             .flat_map(|i| {
