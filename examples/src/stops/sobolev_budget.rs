@@ -27,6 +27,8 @@ use picture::{Tradeoff, View, map_curve};
 pub struct Options {
     /// Points along each side of the square. Default 100.
     pub square: usize,
+    /// The same for curves that pay for their bending, which take longer. Default 60.
+    pub square_for_bends: usize,
     /// Points of the disk. Default 10,000.
     pub disk: usize,
     /// Points of the spiral. Default 5,000.
@@ -47,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             square: 100,
+            square_for_bends: 60,
             disk: 10_000,
             spiral: 5_000,
             nodes: 65,
@@ -164,18 +167,17 @@ pub fn run(options: &Options, common: &CommonArgs, report: &Report) -> Result<Js
 }
 
 fn cases(options: &Options, seed: u64) -> Result<Vec<Case>> {
-    let square = Measure::square_lattice(options.square)?;
     Ok(vec![
         Case {
             name: "square",
-            points: square.clone(),
+            points: Measure::square_lattice(options.square)?,
             volume: Some(1.0),
             order: 1,
             budgets: options.square_lengths.clone(),
         },
         Case {
             name: "square",
-            points: square,
+            points: Measure::square_lattice(options.square_for_bends)?,
             volume: Some(1.0),
             order: 2,
             budgets: options.square_bends.clone(),

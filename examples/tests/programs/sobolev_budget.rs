@@ -43,6 +43,7 @@ fn the_default_run_reports_every_fit_and_draws_it() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
         square: 20,
+        square_for_bends: 20,
         disk: 400,
         spiral: 400,
         nodes: 17,
@@ -102,7 +103,7 @@ fn the_default_run_reports_every_fit_and_draws_it() {
 #[test]
 fn a_file_of_points_is_fitted_and_the_curve_is_a_start_and_a_peer() {
     let folder = arc();
-    let line = format!("{QUICK} --budget 2.5 --volume 0.4 --out out");
+    let line = format!("{QUICK} --budget 2.5 --volume 0.3 --out out");
     let first = object(&output(&folder, &line));
     check_names(&first);
     assert_eq!(
