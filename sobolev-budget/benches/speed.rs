@@ -69,10 +69,7 @@ fn sweep(measure: &Measure, nodes: usize) -> (f64, Fit) {
         .with_max_sweeps(200)
         .fit(&Measure::spiral(20_000, 2, 0.05, 2).expect("a spiral has points"))
         .expect("the fit is valid");
-    let options = FitOptions {
-        starts: vec![start.map],
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default().with_starts(vec![start.map]);
     let run = |sweeps: usize| {
         let begun = Instant::now();
         let fit = config(nodes)

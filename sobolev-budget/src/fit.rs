@@ -65,7 +65,29 @@ pub struct FitOptions<'a> {
     pub device: Option<burn::tensor::Device>,
 }
 
-impl FitOptions<'_> {
+impl<'a> FitOptions<'a> {
+    /// Adds maps to start from.
+    #[must_use]
+    pub fn with_starts(mut self, starts: Vec<GridMap>) -> Self {
+        self.starts = starts;
+        self
+    }
+
+    /// Sets what is asked before each sweep.
+    #[must_use]
+    pub fn with_stop(mut self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Sets the device on which nearest elements are looked for.
+    #[cfg(feature = "burn")]
+    #[must_use]
+    pub fn with_device(mut self, device: burn::tensor::Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
     fn place(&self) -> Place {
         #[cfg(feature = "burn")]
         if let Some(device) = &self.device {

@@ -218,10 +218,10 @@ impl Case {
         let stop = || limit.flag().load(Ordering::Relaxed);
         let mut fits: Vec<Fit> = Vec::new();
         for &budget in &self.budgets {
-            let options = FitOptions {
-                starts: fits.last().map(|fit| fit.map.clone()).into_iter().collect(),
-                stop: Some(&stop),
-            };
+            let last = fits.last().map(|fit| fit.map.clone());
+            let options = FitOptions::default()
+                .with_starts(last.into_iter().collect())
+                .with_stop(&stop);
             let config = self.config(self.order, budget, nodes).with_seed(seed);
             let fit = config.fit_with(&self.points, &options)?;
             if fit.outcome == Outcome::Stopped {
@@ -260,10 +260,7 @@ impl Case {
     /// The slope of J at a budget by fits that start from the one that there is.
     fn difference(&self, fit: &Fit, budget: f64) -> Result<f64> {
         let near = |part: f64| -> Result<f64> {
-            let options = FitOptions {
-                starts: vec![fit.map.clone()],
-                stop: None,
-            };
+            let options = FitOptions::default().with_starts(vec![fit.map.clone()]);
             let config = fit.config.clone().with_starts(Starts::given());
             let config = config.with_constraint(Constraint::Budget(budget * part));
             Ok(config.fit_with(&self.points, &options)?.j)

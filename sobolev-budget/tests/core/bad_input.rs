@@ -175,10 +175,7 @@ fn problems_are_checked_before_work() {
 fn starts_and_paths_are_checked() {
     let grid = Grid::new(Domain::Interval, 4).unwrap();
     let line = GridMap::new(grid, Interpolation::Linear, 1, vec![0.0; 4]).unwrap();
-    let options = |start: &GridMap| FitOptions {
-        starts: vec![start.clone()],
-        ..FitOptions::default()
-    };
+    let options = |start: &GridMap| FitOptions::default().with_starts(vec![start.clone()]);
     let config = config(Domain::Interval, 1, 1.0);
     assert!(matches!(
         config.fit_with(&square(), &options(&line)),

@@ -41,10 +41,7 @@ fn moved(order: usize, p: f64, budget: f64, by: impl Fn(&[f64]) -> [f64; 2]) -> 
         apply(start.values()),
     )
     .unwrap();
-    let options = FitOptions {
-        starts: vec![start],
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default().with_starts(vec![start]);
     config(Domain::Interval, order, budget)
         .with_exponent(p)
         .with_starts(Starts::given())
@@ -133,10 +130,7 @@ fn a_weight_of_two_is_two_points() {
     }
     let weighted = Measure::weighted(2, points, weights).unwrap();
     let doubled = Measure::from_points(2, doubled).unwrap();
-    let start = FitOptions {
-        starts: vec![start()],
-        ..FitOptions::default()
-    };
+    let start = FitOptions::default().with_starts(vec![start()]);
     let config = config(Domain::Interval, 1, 1.5)
         .with_starts(Starts::given())
         .with_nodes(33);

@@ -250,10 +250,7 @@ fn enough_length_visits_every_point() {
     .resample(513, false)
     .unwrap()
     .respaced();
-    let options = FitOptions {
-        starts: vec![start],
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default().with_starts(vec![start]);
     let j = |budget: f64| {
         config(Domain::Interval, 1, budget)
             .with_starts(Starts::given())
@@ -368,10 +365,7 @@ fn the_error_on_a_square_is_of_first_order() {
         if given.is_some() {
             config = config.with_starts(Starts::given());
         }
-        let options = FitOptions {
-            starts: given.into_iter().collect(),
-            ..FitOptions::default()
-        };
+        let options = FitOptions::default().with_starts(given.into_iter().collect());
         let fit = config.fit_with(&square, &options).unwrap();
         values.push(fit.j);
         start = Some(fit.map);

@@ -66,10 +66,7 @@ fn a_resumed_path_is_the_same() {
     // Asked often; stops somewhere in the middle of a fit.
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) > 700;
-    let options = FitOptions {
-        stop: Some(&stop),
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default().with_stop(&stop);
     let part = path(17).fit_with(&measure, Some(&file), &options).unwrap();
     assert!(
         !part.complete && !part.points.is_empty() && part.points.len() < 8,
@@ -99,10 +96,7 @@ fn a_stopped_fit_returns_what_it_has() {
     let measure = Measure::square_lattice(30).unwrap();
     let asked = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) > 5;
-    let options = FitOptions {
-        stop: Some(&stop),
-        ..FitOptions::default()
-    };
+    let options = FitOptions::default().with_stop(&stop);
     let fit = config(Domain::Interval, 1, 2.0)
         .fit_with(&measure, &options)
         .unwrap();

@@ -58,10 +58,7 @@ fn a_fit_on_the_device_is_as_good() {
             .with_starts(Starts::single())
             .with_nodes(33);
         let tree = config.fit(&measure).unwrap();
-        let options = FitOptions {
-            device: Some(device()),
-            ..FitOptions::default()
-        };
+        let options = FitOptions::default().with_device(device());
         let device = config.fit_with(&measure, &options).unwrap();
         assert!(
             (device.j / tree.j - 1.0).abs() < 1e-3,

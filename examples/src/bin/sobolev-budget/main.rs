@@ -235,10 +235,7 @@ fn fit(args: &Args, points: &Points, report: &Report) -> Result<Value> {
     ));
     let limit = Limit::start(None);
     let stop = || limit.flag().load(Ordering::Relaxed);
-    let options = FitOptions {
-        starts,
-        stop: Some(&stop),
-    };
+    let options = FitOptions::default().with_starts(starts).with_stop(&stop);
     let curve = if args.budget.len() > 1 || args.checkpoint.is_some() {
         let path = BudgetPath::new(config, args.budget.clone())?;
         path.fit_with(&points.measure, args.checkpoint.as_deref(), &options)?
