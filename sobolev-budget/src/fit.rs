@@ -603,10 +603,10 @@ impl Run<'_> {
                 });
             }
             if last {
-                for map in &given {
+                for (index, map) in given.iter().enumerate() {
                     let map = map.resample(nodes, self.config.smoothness.order > 1)?;
                     candidates.push(Candidate {
-                        name: "given".to_owned(),
+                        name: format!("given{index}"),
                         nodes,
                         sweeps: 0,
                         descent: Descent::at(map.values().to_vec()),

@@ -27,6 +27,7 @@ use crate::{Constraint, Error, Fit, FitConfig, FitOptions, Measure, Result, Star
 pub struct BudgetPath {
     config: FitConfig,
     budgets: Vec<f64>,
+    every: usize,
 }
 
 /// One budget of a path.
@@ -52,8 +53,8 @@ pub struct BudgetCurve {
 }
 
 impl BudgetPath {
-    /// A path over these budgets, which are sorted; the constraint of the configuration is not used. Every third budget tries all starts of the
-    /// configuration, the others go on from the last.
+    /// A path over these budgets, which are sorted; the constraint of the configuration is not used. Each budget tries all starts of the
+    /// configuration and the map of the budget before it.
     ///
     /// # Errors
     /// As [`FitConfig::validate`]; [`Error::Parameter`] if there is no budget, or one is negative or not finite.
@@ -72,7 +73,19 @@ impl BudgetPath {
         budgets.dedup();
         let config = config.with_constraint(Constraint::Budget(budgets[0]));
         config.validate()?;
-        Ok(Self { config, budgets })
+        Ok(Self {
+            config,
+            budgets,
+            every: 1,
+        })
+    }
+
+    /// Tries all starts at every so many budgets only, and goes on from the last map at the others. That is faster, and sticks more often in
+    /// a minimum that has become a poor one. 0 counts as 1.
+    #[must_use]
+    pub fn with_starts_every(mut self, every: usize) -> Self {
+        self.every = every.max(1);
+        self
     }
 
     /// Fits all budgets.
@@ -96,8 +109,13 @@ impl BudgetPath {
         options: &FitOptions,
     ) -> Result<BudgetCurve> {
         let stop = options.stop.unwrap_or(&|| false);
-        let fingerprint =
-            checkpoint::fingerprint(&(&self.config, &self.budgets, &options.starts, measure))?;
+        let fingerprint = checkpoint::fingerprint(&(
+            &self.config,
+            &self.budgets,
+            self.every,
+            &options.starts,
+            measure,
+        ))?;
         let mut fits: Vec<Fit> = match checkpoint {
             Some(path) => checkpoint::load(path, &fingerprint)?.unwrap_or_default(),
             None => Vec::new(),
@@ -127,7 +145,7 @@ impl BudgetPath {
         Ok(self.curve(fits, complete))
     }
 
-    /// The fit for one budget: from the last, and every third time from all starts.
+    /// The fit for one budget: from the last, and from all starts where it is their turn.
     fn next(
         &self,
         measure: &Measure,
@@ -143,7 +161,7 @@ impl BudgetPath {
         let mut options = options.clone();
         if let Some(last) = last {
             options.starts.push(last.map.clone());
-            if !index.is_multiple_of(3) {
+            if !index.is_multiple_of(self.every) {
                 config = config.with_starts(Starts::given());
             }
         }
@@ -191,20 +209,20 @@ impl BudgetCurve {
     /// around it. `None` for fewer than three positive budgets with positive J.
     #[must_use]
     pub fn knee(&self) -> Option<f64> {
-        let points: Vec<(f64, f64)> = self
+        let points: Vec<(f64, f64, f64)> = self
             .points
             .iter()
             .filter(|point| point.budget > 0.0 && point.fit.j > 0.0)
-            .map(|point| (point.budget.ln(), point.fit.j.ln()))
+            .map(|point| (point.budget, point.budget.ln(), point.fit.j.ln()))
             .collect();
         points
             .windows(3)
             .map(|w| {
-                let left = (w[1].1 - w[0].1) / (w[1].0 - w[0].0);
-                let right = (w[2].1 - w[1].1) / (w[2].0 - w[1].0);
-                let bend = (right - left) / (0.5 * (w[2].0 - w[0].0));
+                let left = (w[1].2 - w[0].2) / (w[1].1 - w[0].1);
+                let right = (w[2].2 - w[1].2) / (w[2].1 - w[1].1);
+                let bend = (right - left) / (0.5 * (w[2].1 - w[0].1));
                 let middle = 0.5 * (left + right);
-                (w[1].0.exp(), bend / (1.0 + middle * middle).powf(1.5))
+                (w[1].0, bend / (1.0 + middle * middle).powf(1.5))
             })
             .max_by(|a, b| a.1.total_cmp(&b.1))
             .map(|(budget, _)| budget)

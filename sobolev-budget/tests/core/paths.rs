@@ -16,7 +16,9 @@ fn path(nodes: usize) -> BudgetPath {
     )
     .with_nodes(nodes);
     let budgets = (0..8).map(|i| 0.4 * 1.06f64.powi(i)).collect();
-    BudgetPath::new(config, budgets).unwrap()
+    BudgetPath::new(config, budgets)
+        .unwrap()
+        .with_starts_every(3)
 }
 
 /// J falls strictly, and as fast as the multipliers say (envelope theorem).
