@@ -21,6 +21,8 @@ use crate::{Error, Result};
 const BETAS: [f64; 2] = [0.9, 0.999];
 /// Steps between two rows of the history.
 const ROW_EVERY: usize = 100;
+/// Points whose latents are brought up to date together.
+const TOGETHER: usize = 512;
 
 /// Settings of a [`NeuralFit`]. Distances, rates and the weight of the penalty go with data of about the scale of pixels from 0 to 1: scale others.
 #[derive(Config, Debug, PartialEq)]
@@ -57,6 +59,10 @@ pub struct NeuralFitConfig {
     /// Their size.
     #[config(default = 0.05)]
     pub inner_rate: f64,
+    /// Gradient steps of every point's latent after the last step of the weights, from the better of its own and the best of a fresh pool; 0 leaves
+    /// latents as the last batches left them.
+    #[config(default = 20)]
+    pub final_steps: usize,
     /// The learning rate of the weights (Adam).
     #[config(default = 1e-3)]
     pub learning_rate: f64,
@@ -70,6 +76,10 @@ pub struct NeuralFitConfig {
 /// A step takes a batch of points `x_j`; moves the latent `z_j` of each to the best of a uniform pool if that is nearer in data space; takes
 /// gradient steps of `z_j` on `|x_j - G(z_j)|^2`, kept in the cube `[-1, 1]^m`; and then one Adam step of the weights on
 /// `mean |x_j - G(z_j)|^p + lambda C(G)`, with the [`SobolevPenalty`] at uniform latents.
+///
+/// The latent of a point dates from the last batch that had it, and the weights have moved since, at a constant rate to the end: a density of such
+/// latents makes points that are off as a whole. So all latents are brought up to date with the final weights, by a pool and
+/// [`final_steps`](NeuralFitConfig::final_steps) gradient steps.
 ///
 /// With a checkpoint's path, a run that finds a checkpoint there resumes from it. On the processor's device it ends with the same numbers, bit by
 /// bit, as if it had never stopped.
@@ -206,6 +216,8 @@ impl<'a> NeuralFit<'a> {
         if !weights::finite(&run.generator) {
             return Err(diverged(run.step, "a weight"));
         }
+        // A checkpoint holds the latents as they were before.
+        run.update_latents();
         Ok(NeuralFitted {
             generator: run.generator.valid(),
             latents: host::matrix(&run.latents, self.config.latents),
@@ -292,7 +304,8 @@ impl<'a, G: Generator> Run<'a, G> {
         let batch = index::sample(&mut rng, count, self.config.batch.min(count)).into_vec();
         let points = host::gather(&self.points, self.width, &batch);
         let points = host::rows(points, self.width, self.device);
-        let latents = self.nearer_latents(&batch, &points, &mut rng);
+        let inner_steps = self.config.inner_steps;
+        let latents = self.nearer_latents(&batch, &points, inner_steps, &mut rng);
         self.store(&batch, latents.clone());
         let row = self.step_weights(points, latents, &mut rng)?;
         if self.step.is_multiple_of(ROW_EVERY) {
@@ -303,7 +316,13 @@ impl<'a, G: Generator> Run<'a, G> {
     }
 
     /// Latents of a batch that are nearer than the stored ones: the best of a pool, then some gradient steps.
-    fn nearer_latents(&self, batch: &[usize], points: &Tensor<2>, rng: &mut impl Rng) -> Tensor<2> {
+    fn nearer_latents(
+        &self,
+        batch: &[usize],
+        points: &Tensor<2>,
+        steps: usize,
+        rng: &mut impl Rng,
+    ) -> Tensor<2> {
         let config = self.config;
         let m = config.latents;
         let generator = self.generator.valid();
@@ -315,9 +334,24 @@ impl<'a, G: Generator> Run<'a, G> {
         let new = projection::square_distances(points, values.select(0, best.clone()));
         let better = new.lower(old).expand(stored.dims());
         let start = stored.mask_where(better, pool.select(0, best));
-        (0..config.inner_steps).fold(start, |z, _| {
+        (0..steps).fold(start, |z, _| {
             projection::descend(&generator, points, z, config.inner_rate).1
         })
+    }
+
+    /// Brings the latents of all points up to date with the weights.
+    fn update_latents(&mut self) {
+        if self.config.final_steps == 0 {
+            return;
+        }
+        let mut rng = host::end_rng(self.config.seed);
+        let all: Vec<usize> = (0..self.points.len() / self.width).collect();
+        for part in all.chunks(TOGETHER) {
+            let points = host::gather(&self.points, self.width, part);
+            let points = host::rows(points, self.width, self.device);
+            let latents = self.nearer_latents(part, &points, self.config.final_steps, &mut rng);
+            self.store(part, latents);
+        }
     }
 
     fn store(&mut self, batch: &[usize], latents: Tensor<2>) {

@@ -33,6 +33,11 @@ pub(crate) fn start_rng(seed: u64) -> ChaCha8Rng {
     stream(seed, u64::MAX)
 }
 
+/// The generator of what a run draws after its last step.
+pub(crate) fn end_rng(seed: u64) -> ChaCha8Rng {
+    stream(seed, u64::MAX - 1)
+}
+
 fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);

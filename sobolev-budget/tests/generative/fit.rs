@@ -149,6 +149,23 @@ fn a_fit_follows_an_arc_better_than_a_line() {
 }
 
 #[test]
+fn final_steps_bring_latents_nearer_and_leave_the_weights() {
+    let points = arc(200);
+    let device = Device::flex();
+    let distances = [0, 20].map(|steps| {
+        let fit = NeuralFit::new(config().with_final_steps(steps)).unwrap();
+        let fitted = fit.fit(points.as_ref(), &device).unwrap();
+        let values = generate(&fitted.generator, fitted.latents.as_ref(), &device).unwrap();
+        let places = uniform_latents(50, 1, &mut rng(1));
+        let places = generate(&fitted.generator, places.as_ref(), &device).unwrap();
+        ((values - &points).squared_norm_l2(), places)
+    });
+    let [(old, before), (new, after)] = distances;
+    assert!(new < old, "{new} {old}");
+    assert_eq!(before, after);
+}
+
+#[test]
 fn a_descent_lowers_the_held_out_error() {
     let points = arc(50);
     let device = Device::flex();
