@@ -52,6 +52,7 @@ pub mod metrics;
 mod mlp;
 mod penalty;
 mod projection;
+mod softplus;
 mod weights;
 
 pub use convolutional::{ConvDiscriminator, ConvGenerator};

@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::generator::Generator;
 use super::host;
-use super::mlp::{Affine, softplus};
+use super::mlp::Affine;
+use super::softplus::softplus;
 use crate::Result;
 
 /// Pixels along an edge of an image, of what lies before the second convolution, and of what lies before the first.

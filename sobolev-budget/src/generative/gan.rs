@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::adam::Adam;
 use super::fit::End;
 use super::generator::{Generator, generate};
-use super::mlp::{Mlp, MlpConfig, Output, softplus};
+use super::mlp::{Mlp, MlpConfig, Output};
 use super::penalty::SobolevPenalty;
+use super::softplus::softplus;
 use super::{host, metrics, weights};
 use crate::{Error, Result};
 
