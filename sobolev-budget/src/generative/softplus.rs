@@ -113,7 +113,7 @@ mod processor {
             let x = Tensor::<2>::from_floats(rows, &Device::flex());
             let x = x.transpose().autodiff().require_grad();
             let y = super::super::softplus(x.clone());
-            let gradient = x.grad(&mut (y.clone() * 2.0).sum().backward());
+            let gradient = x.grad(&(y.clone() * 2.0).sum().backward());
             let found = gradient.unwrap().into_data();
             let slopes = rows.map(|row| row.map(|x| 2.0 * super::softplus(x)[1]));
             let slopes = Tensor::<2>::from_floats(slopes, &Device::flex());
