@@ -1,17 +1,20 @@
 //! Generators on handwritten digits: what the penalty does, how well a fit without an adversary reaches, and what adversaries reach.
 //!
-//! `cargo bench -p sobolev-budget --bench generative -- [penalty|fit|gan]... [--seeds N] [--steps N] [--m M] [--weight LAMBDA]`
+//! `cargo bench -p sobolev-budget --bench generative -- [penalty|fit|gan]... [--seeds N] [--steps N] [--m M] [--weight LAMBDA] [--mnist FOLDER]`
 //!
-//! `--m` and `--weight` leave only the rows of the fit with that dimension and that weight.
+//! `--m` and `--weight` leave only the rows of the fit with that dimension and that weight. `--mnist` lets the adversaries play on MNIST, or on
+//! other IDX files with the same names: on the first 4,000 training images, with the next 1,000 held out and pixels divided by 255.
 //!
 //! The 1,797 digits are cut into 1,437 to train on and 360 held out, after a permutation by ChaCha8 with seed 0; pixels are divided by 16. All
 //! settings are looked at on the same held-out digits, so the best of a table is a little better than it would be on fresh ones.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::Mat;
 use fire_assay_datasets::embedded;
+use fire_assay_datasets::images::idx;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -29,7 +32,10 @@ const SAMPLES: usize = 2_000;
 /// Latents at which derivatives are taken.
 const PLACES: usize = 1_000;
 
-fn main() -> Result<()> {
+/// Images of MNIST that the adversaries train on, and those that are held out.
+const MNIST: [usize; 2] = [4_000, 1_000];
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let request = Request::parse();
     let digits = Digits::new();
     println!("# yardsticks: {}", digits.yardsticks()?);
@@ -40,7 +46,14 @@ fn main() -> Result<()> {
         fit(&request, &digits)?;
     }
     if request.wants("gan") {
-        gan(&request, &digits)?;
+        match &request.mnist {
+            Some(folder) => {
+                let images = Digits::mnist(folder)?;
+                println!("\n# MNIST: {}", images.yardsticks()?);
+                gan(&request, &images)?;
+            }
+            None => gan(&request, &digits)?,
+        }
     }
     Ok(())
 }
@@ -141,8 +154,11 @@ fn fit_once(
 /// Adversarial training under every regulariser, on grids of the same size.
 fn gan(request: &Request, digits: &Digits) -> Result<()> {
     let seeds = request.seeds.unwrap_or(5);
-    println!("\n# gan: m = 8, non-saturating, {seeds} seeds");
-    println!("regulariser          FD at the end   best FD of log  rms DG v        failed");
+    let steps = request.steps.unwrap_or(12_000);
+    println!("\n# gan: m = 8, non-saturating, {seeds} seeds, {steps} steps");
+    println!(
+        "regulariser          FD at the end   best FD of log  rms DG v        failed  seconds"
+    );
     let sobolev = |order, weight| Regulariser::Sobolev {
         penalty: SobolevPenalty::new(order),
         weight,
@@ -161,10 +177,11 @@ fn gan(request: &Request, digits: &Digits) -> Result<()> {
     for (name, regulariser) in regularisers {
         let mut columns = [const { Vec::new() }; 3];
         let mut failed = 0;
+        let start = Instant::now();
         for seed in 0..seeds {
             let config = GanConfig::new(8)
                 .with_regulariser(regulariser)
-                .with_steps(request.steps.unwrap_or(12_000))
+                .with_steps(steps)
                 .with_seed(seed);
             let held_out = Some(digits.test.as_ref());
             let trainer = GanTrainer::new(config)?;
@@ -180,7 +197,8 @@ fn gan(request: &Request, digits: &Digits) -> Result<()> {
             }
         }
         let columns = columns.map(|column| format!("{:<15}", spread(&column)));
-        println!("{name:<20} {} {failed}", columns.join(" "));
+        let seconds = start.elapsed().as_secs();
+        println!("{name:<20} {} {failed:<7} {seconds}", columns.join(" "));
     }
     Ok(())
 }
@@ -192,6 +210,7 @@ struct Request {
     steps: Option<usize>,
     m: Option<usize>,
     weight: Option<f64>,
+    mnist: Option<PathBuf>,
 }
 
 impl Request {
@@ -202,6 +221,7 @@ impl Request {
             steps: None,
             m: None,
             weight: None,
+            mnist: None,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -210,6 +230,7 @@ impl Request {
                 "--steps" => request.steps = arguments.next().and_then(|n| n.parse().ok()),
                 "--m" => request.m = arguments.next().and_then(|n| n.parse().ok()),
                 "--weight" => request.weight = arguments.next().and_then(|n| n.parse().ok()),
+                "--mnist" => request.mnist = arguments.next().map(PathBuf::from),
                 // Cargo's own.
                 option if option.starts_with("--") => {}
                 part => request.parts.push(part.to_owned()),
@@ -224,7 +245,7 @@ impl Request {
     }
 }
 
-/// The digits, cut in two.
+/// Images, cut in two.
 struct Digits {
     train: Mat<f64>,
     test: Mat<f64>,
@@ -247,6 +268,29 @@ impl Digits {
             test: matrix(test),
             device: Device::flex(),
         }
+    }
+
+    fn mnist(folder: &Path) -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let images = idx::read_folder(folder, None)?.train;
+        let [train, test] = MNIST;
+        if images.len() < train + test {
+            return Err(format!(
+                "{} has fewer than {} images",
+                folder.display(),
+                train + test
+            )
+            .into());
+        }
+        let matrix = |start: usize, count: usize| {
+            Mat::from_fn(count, images.shape().values(), |i, j| {
+                f64::from(images.image(start + i)[j]) / 255.0
+            })
+        };
+        Ok(Self {
+            train: matrix(0, train),
+            test: matrix(train, test),
+            device: Device::flex(),
+        })
     }
 
     /// Errors that need no network.

@@ -39,6 +39,7 @@
 //! All randomness is drawn on the host, from a seed or a generator that the caller passes. Tensors are 32-bit; the metrics are 64-bit and run on
 //! the host.
 
+mod activation;
 mod adam;
 mod checkpoint;
 mod convolutional;
@@ -52,7 +53,6 @@ pub mod metrics;
 mod mlp;
 mod penalty;
 mod projection;
-mod softplus;
 mod weights;
 
 pub use convolutional::{ConvDiscriminator, ConvGenerator};
@@ -62,6 +62,6 @@ pub use fit::{End, FitRow, NeuralFit, NeuralFitConfig, NeuralFitted};
 pub use gan::{Gan, GanConfig, GanRow, GanTrainer, Loss, Regulariser};
 pub use generator::{Generator, Jet, Jets, generate};
 pub use host::uniform_latents;
-pub use mlp::{Mlp, MlpConfig, Output};
+pub use mlp::{Activation, Mlp, MlpConfig, Output};
 pub use penalty::SobolevPenalty;
 pub use projection::{HeldOut, HeldOutConfig, held_out_error};

@@ -8,10 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::activation::softplus;
 use super::generator::Generator;
 use super::host;
-use super::mlp::Affine;
-use super::softplus::softplus;
+use super::mlp::{Activation, Affine};
 use crate::Result;
 
 /// Pixels along an edge of an image, of what lies before the second convolution, and of what lies before the first.
@@ -22,6 +22,8 @@ const CHANNELS: [usize; 2] = [64, 32];
 const KERNEL: usize = 4;
 const STRIDE: [usize; 2] = [2, 2];
 const PADDING: [usize; 2] = [1, 1];
+/// What stands between the layers.
+const ACTIVATION: Activation = Activation::Softplus;
 
 /// A generator of images: an affine map to 64 channels of 7 x 7 pixels, and two transposed convolutions, to 32 channels and to the image. It has
 /// softplus between them, so that it has second derivatives, and a sigmoid at the end.
@@ -60,7 +62,13 @@ impl ConvGenerator {
         // A pixel behind a transposed convolution sees a quarter of the kernel.
         let seen = KERNEL * KERNEL / 4;
         Ok(Self {
-            seed_map: Affine::new(latents, coarse * EDGES[2] * EDGES[2], &mut rng, device),
+            seed_map: Affine::new(
+                latents,
+                coarse * EDGES[2] * EDGES[2],
+                ACTIVATION,
+                &mut rng,
+                device,
+            ),
             middle: Convolution::new([coarse, fine], fine, coarse * seen, &mut rng, device),
             last: Convolution::new([fine, 1], 1, fine * seen, &mut rng, device),
             latents,
@@ -77,7 +85,13 @@ impl ConvDiscriminator {
         Self {
             first: Convolution::new([fine, 1], fine, seen, &mut rng, device),
             middle: Convolution::new([coarse, fine], coarse, fine * seen, &mut rng, device),
-            verdict: Affine::new(coarse * EDGES[2] * EDGES[2], 1, &mut rng, device),
+            verdict: Affine::new(
+                coarse * EDGES[2] * EDGES[2],
+                1,
+                ACTIVATION,
+                &mut rng,
+                device,
+            ),
         }
     }
 }
@@ -128,14 +142,10 @@ impl Convolution {
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let bound = 1.0 / (seen as f32).sqrt();
         let [a, b] = channels;
-        let mut draw = |count: usize| -> Vec<f32> {
-            let numbers = host::uniform(count, rng).into_iter();
-            numbers.map(|number| number * bound).collect()
-        };
-        let kernel = TensorData::new(draw(a * b * KERNEL * KERNEL), [a, b, KERNEL, KERNEL]);
-        let bias = TensorData::new(draw(outputs), [outputs]);
+        let kernel = ACTIVATION.weights(a * b * KERNEL * KERNEL, seen, rng);
+        let kernel = TensorData::new(kernel, [a, b, KERNEL, KERNEL]);
+        let bias = TensorData::new(ACTIVATION.biases(outputs, seen, rng), [outputs]);
         Self {
             kernel: Param::from_tensor(Tensor::from_data(kernel, device)),
             bias: Param::from_tensor(Tensor::from_data(bias, device)),

@@ -8,12 +8,12 @@ use faer::MatRef;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::activation::softplus;
 use super::adam::Adam;
 use super::fit::End;
 use super::generator::{Generator, generate};
-use super::mlp::{Mlp, MlpConfig, Output};
+use super::mlp::{Activation, Mlp, MlpConfig, Output};
 use super::penalty::SobolevPenalty;
-use super::softplus::softplus;
 use super::{host, metrics, weights};
 use crate::{Error, Result};
 
@@ -30,6 +30,9 @@ pub struct GanConfig {
     /// Widths of the hidden layers of both networks.
     #[config(default = "vec![128, 128]")]
     pub widths: Vec<usize>,
+    /// What stands behind the hidden layers of both networks.
+    #[config(default = "Activation::LeakyRelu")]
+    pub activation: Activation,
     /// What stands behind the last layer of the generator.
     #[config(default = "Output::Sigmoid")]
     pub output: Output,
@@ -94,7 +97,8 @@ pub enum Regulariser {
         /// The factor.
         rate: f64,
     },
-    /// A Sobolev penalty of the generator.
+    /// A Sobolev penalty of the generator, by finite differences: of the second order of a generator with leaky ReLU it sees the kinks within a step,
+    /// and the more the smaller the step.
     Sobolev {
         /// The penalty.
         penalty: SobolevPenalty,
@@ -207,15 +211,18 @@ impl<'a> GanTrainer<'a> {
         let config = &self.config;
         let generator = MlpConfig::new(config.latents, points.ncols())
             .with_widths(config.widths.clone())
+            .with_activation(config.activation)
             .with_output(config.output)
             .init(config.seed, device)?;
         let discriminator = MlpConfig::new(points.ncols(), 1)
             .with_widths(config.widths.clone())
+            .with_activation(config.activation)
             .init(config.seed.wrapping_add(1), device)?;
         self.train_from(generator, discriminator, points, held_out, device)
     }
 
-    /// Trains networks of the caller's; a discriminator maps points to one number. Widths and output of the settings are not used.
+    /// Trains networks of the caller's; a discriminator maps points to one number. Widths, activation and output of the
+    /// settings are not used.
     ///
     /// # Errors
     /// [`Error::EmptyMeasure`], [`Error::NonFinite`], [`Error::Size`] if the networks do not fit each other or the points, [`Error::Parameter`],

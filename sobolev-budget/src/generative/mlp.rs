@@ -1,4 +1,4 @@
-//! A fully connected network with smooth activations, which also carries derivatives forward.
+//! A fully connected network, which also carries derivatives forward.
 
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -7,9 +7,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::activation::{LEAK, leaky_relu, leaky_slope, softplus};
 use super::generator::{Generator, Jet, Jets};
 use super::host;
-use super::softplus::softplus;
 use crate::Result;
 
 /// Settings of an [`Mlp`].
@@ -22,9 +22,25 @@ pub struct MlpConfig {
     /// Widths of the hidden layers.
     #[config(default = "vec![128, 128]")]
     pub widths: Vec<usize>,
+    /// What stands behind every layer but the last.
+    #[config(default = "Activation::Softplus")]
+    pub activation: Activation,
     /// What stands behind the last layer.
     #[config(default = "Output::Linear")]
     pub output: Output,
+}
+
+/// What stands behind every layer but the last.
+#[derive(Config, Debug, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `ln(1 + e^x)`, which is smooth: the network has derivatives of every order.
+    Softplus,
+    /// The identity, with a slope of 0.2 below 0. With weights that keep the size of what goes through (see [`MlpConfig::init`]), it lets the
+    /// gradients of a game through, which softplus wears down: its slope is near 1/2 in an untrained network.
+    ///
+    /// It does not bend outside its kink. Exact second derivatives ([`Jets`]) are therefore, almost everywhere, those of what stands behind the last
+    /// layer alone, and 0 if nothing does; a difference of finite step sees the kinks within its reach, too.
+    LeakyRelu,
 }
 
 /// What stands behind the last layer.
@@ -36,12 +52,13 @@ pub enum Output {
     Sigmoid,
 }
 
-/// A fully connected network; softplus behind every layer but the last makes it smooth.
+/// A fully connected network.
 #[derive(Module, Debug)]
 pub struct Mlp {
     layers: Vec<Affine>,
     inputs: usize,
     outputs: usize,
+    leaky: bool,
     sigmoid: bool,
 }
 
@@ -54,8 +71,9 @@ pub(super) struct Affine {
 }
 
 impl MlpConfig {
-    /// A network with weights and biases drawn uniformly from plus or minus one over the root of a layer's inputs. The same seed gives the same
-    /// network on every device.
+    /// A network with weights and biases drawn uniformly from plus or minus one over the root of a layer's inputs; with leaky ReLU, weights are
+    /// larger by the root of 6 / (1 + 0.2^2), which keeps the mean square of what goes through (He et al., arXiv 1502.01852), and biases are 0. The
+    /// same seed gives the same network on every device.
     ///
     /// # Errors
     /// [`Error::Parameter`](crate::Error::Parameter) if a width is 0.
@@ -69,14 +87,41 @@ impl MlpConfig {
         let sizes = [&[self.inputs], &self.widths[..], &[self.outputs]].concat();
         let layers = sizes
             .windows(2)
-            .map(|size| Affine::new(size[0], size[1], &mut rng, device));
+            .map(|size| Affine::new(size[0], size[1], self.activation, &mut rng, device));
         Ok(Mlp {
             layers: layers.collect(),
             inputs: self.inputs,
             outputs: self.outputs,
+            leaky: self.activation == Activation::LeakyRelu,
             sigmoid: self.output == Output::Sigmoid,
         })
     }
+}
+
+impl Activation {
+    /// Weights of a layer that so many numbers enter.
+    pub(super) fn weights(self, count: usize, inputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let bound = match self {
+            Self::Softplus => bound,
+            Self::LeakyRelu => bound * (6.0 / (1.0 + LEAK * LEAK)).sqrt() as f32,
+        };
+        scaled(count, bound, rng)
+    }
+
+    /// Biases of such a layer.
+    pub(super) fn biases(self, count: usize, inputs: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        match self {
+            Self::Softplus => scaled(count, 1.0 / (inputs as f32).sqrt(), rng),
+            Self::LeakyRelu => vec![0.0; count],
+        }
+    }
+}
+
+/// Numbers drawn uniformly between plus and minus a bound.
+fn scaled(count: usize, bound: f32, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    let numbers = host::uniform(count, rng).into_iter();
+    numbers.map(|number| number * bound).collect()
 }
 
 impl Generator for Mlp {
@@ -93,7 +138,11 @@ impl Generator for Mlp {
         let layers = self.layers.iter().enumerate();
         let y = layers.fold(latents, |x, (i, layer)| {
             let y = layer.forward(x);
-            if i < last { softplus(y) } else { y }
+            match (i < last, self.leaky) {
+                (false, _) => y,
+                (true, false) => softplus(y),
+                (true, true) => leaky_relu(y),
+            }
         });
         if self.sigmoid { sigmoid(y) } else { y }
     }
@@ -110,7 +159,11 @@ impl Jets for Mlp {
         let layers = self.layers.iter().enumerate();
         let jet = layers.fold(start, |jet, (i, layer)| {
             let jet = layer.jet(jet);
-            if i < last { softplus_jet(jet) } else { jet }
+            match (i < last, self.leaky) {
+                (false, _) => jet,
+                (true, false) => softplus_jet(jet),
+                (true, true) => leaky_jet(jet),
+            }
         });
         match self.sigmoid {
             true => sigmoid_jet(jet),
@@ -120,20 +173,17 @@ impl Jets for Mlp {
 }
 
 impl Affine {
-    /// A map with weights and biases drawn uniformly from plus or minus one over the root of the inputs.
+    /// A map of a network with this activation, as [`MlpConfig::init`] draws it.
     pub(super) fn new(
         inputs: usize,
         outputs: usize,
+        activation: Activation,
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Self {
-        let bound = 1.0 / (inputs as f32).sqrt();
-        let mut draw = |count: usize| -> Vec<f32> {
-            let numbers = host::uniform(count, rng).into_iter();
-            numbers.map(|number| number * bound).collect()
-        };
-        let weight = host::rows(draw(inputs * outputs), outputs, device);
-        let bias = TensorData::new(draw(outputs), [outputs]);
+        let weight = activation.weights(inputs * outputs, inputs, rng);
+        let weight = host::rows(weight, outputs, device);
+        let bias = TensorData::new(activation.biases(outputs, inputs, rng), [outputs]);
         Self {
             weight: Param::from_tensor(weight),
             bias: Param::from_tensor(Tensor::from_data(bias, device)),
@@ -158,6 +208,16 @@ fn softplus_jet(jet: Jet) -> Jet {
     let s = sigmoid(jet.value.clone());
     let bend = s.clone() - s.clone().square();
     compose(softplus(jet.value.clone()), s, bend, jet)
+}
+
+/// The slope is constant on either side of the kink, and the second derivative 0.
+fn leaky_jet(jet: Jet) -> Jet {
+    let slope = leaky_slope(&jet.value);
+    Jet {
+        value: jet.value * slope.clone(),
+        first: jet.first * slope.clone(),
+        second: jet.second * slope,
+    }
 }
 
 /// The derivatives of the logistic function `s` are `s (1 - s)` and `s (1 - s) (1 - 2 s)`.

@@ -2,7 +2,8 @@
 
 use faer::Mat;
 use sobolev_budget::generative::{
-    Generator, Jets, generate, jacobian, jacobian_norms, second_norms, uniform_latents,
+    Activation, Generator, Jets, Mlp, MlpConfig, Output, generate, jacobian, jacobian_norms,
+    second_norms, uniform_latents,
 };
 
 use super::{network, numbers, rng, tensor};
@@ -73,6 +74,53 @@ fn second_derivatives_agree_with_differences_of_jacobians() {
         assert!((frobenius[point] / squares - 1.0).abs() < 1e-2);
         assert!((trace[point] / traces - 1.0).abs() < 2e-2);
     }
+}
+
+fn leaky(output: Output) -> Mlp {
+    MlpConfig::new(3, 4)
+        .with_widths(vec![16, 16])
+        .with_activation(Activation::LeakyRelu)
+        .with_output(output)
+        .init(2, &burn::tensor::Device::flex())
+        .unwrap()
+}
+
+#[test]
+fn leaky_relu_bends_only_behind_the_last_layer() {
+    let z = tensor(&uniform_latents(50, 3, &mut rng(1)));
+    let v = tensor(&uniform_latents(50, 3, &mut rng(2)));
+    let linear = leaky(Output::Linear);
+    let jet = linear.jet(z.clone(), v.clone());
+    assert!(numbers(jet.second).iter().all(|&second| second == 0.0));
+    assert_eq!(numbers(jet.value), numbers(linear.forward(z.clone())));
+    let product = jacobian(&linear, z.clone()).matmul(v.clone().reshape([50, 3, 1]));
+    for (forward, backward) in numbers(jet.first).iter().zip(numbers(product)) {
+        assert!((forward - backward).abs() < 1e-5, "{forward} {backward}");
+    }
+    // What the logistic function makes of a line: the slopes are s (1 - s) u' and s (1 - s) (1 - 2 s) u'^2.
+    let jet = leaky(Output::Sigmoid).jet(z, v);
+    let values = numbers(jet.value).into_iter().zip(numbers(jet.first));
+    for ((s, first), second) in values.zip(numbers(jet.second)) {
+        let expected = (1.0 - 2.0 * s) / (s * (1.0 - s)) * first * first;
+        assert!((second - expected).abs() < 1e-4 * (1.0 + expected.abs()));
+    }
+}
+
+/// Without that the discriminator's opinion hardly reaches the first layer of the generator.
+#[test]
+fn weights_beside_leaky_relu_keep_the_size_of_what_goes_through() {
+    let network = MlpConfig::new(64, 64)
+        .with_activation(Activation::LeakyRelu)
+        .init(1, &burn::tensor::Device::flex())
+        .unwrap();
+    let x = tensor(&uniform_latents(2_000, 64, &mut rng(1)));
+    let square = |numbers: Vec<f64>| {
+        let count = numbers.len() as f64;
+        numbers.iter().map(|x| x * x).sum::<f64>() / count
+    };
+    // The last layer, behind which nothing halves the square, doubles it.
+    let ratio = square(numbers(network.forward(x.clone()))) / square(numbers(x));
+    assert!((1.2..3.0).contains(&ratio), "{ratio}");
 }
 
 #[test]

@@ -1,8 +1,23 @@
-//! The activation, `ln(1 + e^x)`. On the processor it takes most of the time of a network when it goes through the functions of the C library, so
-//! that there it is computed here, with its slope, by arithmetic that the compiler turns into vector instructions.
+//! Activations. Softplus, `ln(1 + e^x)`, takes most of the time of a network on the processor when it goes through the functions of the C library,
+//! so that there it is computed here, with its slope, by arithmetic that the compiler turns into vector instructions.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
+
+/// The slope of [`leaky_relu`] below 0.
+pub(super) const LEAK: f64 = 0.2;
+
+/// `x` from 0 on and `0.2 x` below.
+pub(super) fn leaky_relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let slope = leaky_slope(&x);
+    x * slope
+}
+
+/// The derivative of [`leaky_relu`], off autodiff.
+pub(super) fn leaky_slope<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
+    let below = x.clone().without_autodiff().lower_elem(0.0);
+    below.float() * (LEAK - 1.0) + 1.0
+}
 
 /// `ln(1 + e^x)`, differentiable once.
 pub(super) fn softplus<const D: usize>(x: Tensor<D>) -> Tensor<D> {
