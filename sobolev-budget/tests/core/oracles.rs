@@ -15,7 +15,7 @@ fn a_segment_is_covered_from_its_middle() {
     for direction in [
         vec![1.0],
         vec![0.6, 0.8],
-        vec![1.0, 2.0, -2.0].iter().map(|x| x / 3.0).collect(),
+        [1.0, 2.0, -2.0].iter().map(|x| x / 3.0).collect(),
     ] {
         let segment = Measure::segment(20_000, &direction).unwrap();
         for (p, q, l) in [
