@@ -35,8 +35,9 @@ pub struct MlpConfig {
 pub enum Activation {
     /// `ln(1 + e^x)`, which is smooth: the network has derivatives of every order.
     Softplus,
-    /// The identity, with a slope of 0.2 below 0. With weights that keep the size of what goes through (see [`MlpConfig::init`]), it lets the
-    /// gradients of a game through, which softplus wears down: its slope is near 1/2 in an untrained network.
+    /// The identity, with a slope of 0.2 below 0: what networks need that play against each other. On digits the generator of a game hardly leaves
+    /// its start with softplus, whatever the size of the first weights, while leaky ReLU with weights that keep the size of what goes through (see
+    /// [`MlpConfig::init`]) comes near them in some thousand steps.
     ///
     /// It does not bend outside its kink. Exact second derivatives ([`Jets`]) are therefore, almost everywhere, those of what stands behind the last
     /// layer alone, and 0 if nothing does; a difference of finite step sees the kinks within its reach, too.

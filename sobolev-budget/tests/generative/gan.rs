@@ -70,7 +70,7 @@ fn the_game_brings_the_samples_nearer_to_the_points() {
     }
 }
 
-/// Networks that hardly pass gradients on are still near 10 after thousands of steps.
+/// With softplus the distance is still near 10 after thousands of steps.
 #[test]
 fn the_game_gets_somewhere_on_digits() {
     let digits = embedded::digits();

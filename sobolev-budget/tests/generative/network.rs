@@ -106,7 +106,7 @@ fn leaky_relu_bends_only_behind_the_last_layer() {
     }
 }
 
-/// Without that the discriminator's opinion hardly reaches the first layer of the generator.
+/// Without that a game takes many times as many steps.
 #[test]
 fn weights_beside_leaky_relu_keep_the_size_of_what_goes_through() {
     let network = MlpConfig::new(64, 64)
