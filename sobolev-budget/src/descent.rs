@@ -253,7 +253,12 @@ impl<'a> Problem<'a> {
             },
             infeasibility: excess.max(0.0),
         };
-        Ok((2.0 * lambda / q, kkt))
+        let multiplier = match self.constraint {
+            Constraint::Budget(_) => 2.0 * lambda / q,
+            // Small prices are raised in the equations, where arithmetic could not tell them from 0.
+            Constraint::Price(price) => price,
+        };
+        Ok((multiplier, kkt))
     }
 
     /// The floor of distances in weights. With p below 2, points on the map weigh without bound and would hold it where it is, also along itself;

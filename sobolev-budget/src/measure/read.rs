@@ -41,10 +41,7 @@ impl Measure {
         weight_column: Option<usize>,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |reason: String| Error::Read {
-            path: path.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| unreadable(path, reason);
         let mut lines = csv::ReaderBuilder::new()
             .has_headers(false)
             .trim(csv::Trim::All)
@@ -87,10 +84,7 @@ impl Measure {
         weight_column: Option<usize>,
     ) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |reason: String| Error::Read {
-            path: path.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| unreadable(path, reason);
         let array = npyz::NpyFile::new(reader)
             .map_err(|error| failed(format!("no NumPy array: {error}")))?;
         let shape = array.shape().to_vec();
@@ -147,12 +141,10 @@ impl Measure {
             return Self::from_points(columns, values);
         };
         if weight >= columns {
-            return Err(Error::Read {
-                path: path.to_owned(),
-                reason: format!(
-                    "there is no column {weight} of weights (counted from 0) among {columns}"
-                ),
-            });
+            return Err(unreadable(
+                path,
+                format!("there is no column {weight} of weights (counted from 0) among {columns}"),
+            ));
         }
         let weights = values
             .iter()
@@ -167,5 +159,13 @@ impl Measure {
             .map(|(_, value)| *value)
             .collect();
         Self::weighted(columns - 1, points, weights)
+    }
+}
+
+/// A file that does not hold points, and why.
+fn unreadable(path: &Path, reason: String) -> Error {
+    Error::Read {
+        path: path.to_owned(),
+        reason,
     }
 }
