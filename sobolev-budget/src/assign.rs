@@ -156,6 +156,11 @@ impl Assignment {
             1 => self.pass::<1>(measure, elements, map, loss),
             2 => self.pass::<2>(measure, elements, map, loss),
             3 => self.pass::<3>(measure, elements, map, loss),
+            4 => self.pass::<4>(measure, elements, map, loss),
+            5 => self.pass::<5>(measure, elements, map, loss),
+            6 => self.pass::<6>(measure, elements, map, loss),
+            8 => self.pass::<8>(measure, elements, map, loss),
+            10 => self.pass::<10>(measure, elements, map, loss),
             _ => self.pass::<0>(measure, elements, map, loss),
         }
     }
