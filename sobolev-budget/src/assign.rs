@@ -95,9 +95,8 @@ pub(crate) struct Assignment {
     elements: Vec<u32>,
     /// Lower bounds on the distance to elements that do not touch the present one; negative if nothing is known.
     bounds: Vec<f64>,
-    /// The map that the bounds were made for.
+    /// The map that the bounds were made for; empty before the first pass.
     map: Vec<f64>,
-    known: bool,
     /// Points of the last pass whose element was proven to be near the old one, without the tree.
     kept: usize,
 }
@@ -118,7 +117,6 @@ impl Assignment {
             elements: vec![0; points],
             bounds: vec![-1.0; points],
             map: Vec::new(),
-            known: false,
             kept: 0,
         }
     }
@@ -147,7 +145,6 @@ impl Assignment {
                 .for_each(|(index, (nearest, pair))| {
                     *nearest = search.better(measure.point(index), *pair).element
                 });
-            self.known = true;
             self.map.clear();
             self.map.extend_from_slice(map);
             self.bounds.fill(f64::INFINITY);
@@ -174,10 +171,11 @@ impl Assignment {
     ) -> Moments {
         let n = measure.dimension();
         let search = Search::<N>::new(elements, map, n);
-        let moved = if self.known {
-            largest_move(&self.map, map, n)
-        } else {
+        // Before the first pass no bound holds.
+        let moved = if self.map.is_empty() {
             f64::INFINITY
+        } else {
+            largest_move(&self.map, map, n)
         };
         let width = elements.width();
         let size = width * (width + 1) / 2 + width * n;
@@ -186,7 +184,6 @@ impl Assignment {
             .clamp(1, 64)
             .min(measure.len().div_ceil(1024));
         let length = measure.len().div_ceil(parts);
-        let known = self.known;
         let sums: Vec<(Moments, usize)> = (
             measure.points().par_chunks(length * n),
             measure.weights().par_chunks(length),
@@ -206,7 +203,7 @@ impl Assignment {
                 {
                     let mut foot = search.around(point, *nearest);
                     *bound -= moved;
-                    if known && foot.square.sqrt() < *bound {
+                    if foot.square.sqrt() < *bound {
                         kept += 1;
                         // What does not touch the new element may have touched the old one, which the bound leaves out.
                         if foot.element != *nearest {
@@ -231,7 +228,6 @@ impl Assignment {
             })
             .collect();
         self.kept = sums.iter().map(|(_, kept)| kept).sum();
-        self.known = true;
         self.map.clear();
         self.map.extend_from_slice(map);
         Moments::total(sums.into_iter().map(|(moments, _)| moments))
