@@ -327,8 +327,7 @@ impl FitConfig {
             .iter()
             .map(|map| units.map_inward(map))
             .collect();
-        let mut candidates = run.search(given)?;
-        candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank));
+        let candidates = run.search(given)?;
         let winner = candidates.first().ok_or(Error::EmptyMeasure)?;
         let problem = run.problem(&scaled, self.nodes)?;
         let (multiplier, kkt) = problem.kkt(&winner.descent.map)?;
@@ -525,7 +524,7 @@ struct Candidate {
     nodes: usize,
     sweeps: usize,
     descent: Descent,
-    /// The loss if this has arrived on the finest grid, else infinity.
+    /// What it is chosen by on its grid: the loss, with a price also the cost.
     rank: f64,
 }
 
@@ -562,7 +561,7 @@ impl Run<'_> {
         (self.stop)()
     }
 
-    /// Follows all starts from the coarsest grid to the finest.
+    /// Follows all starts from the coarsest grid to the finest; the best comes first.
     fn search(&self, given: Vec<GridMap>) -> Result<Vec<Candidate>> {
         let levels = self.levels();
         let span = tracing::info_span!("fit", position = 0, length = levels.len());
@@ -577,7 +576,7 @@ impl Run<'_> {
             let problem = self.problem(measure, nodes)?;
             if level > 0 {
                 // Half go on, and in the end the finalists, of those that are not far behind.
-                candidates.sort_by(|a, b| a.descent.loss.total_cmp(&b.descent.loss));
+                candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank));
                 let finalists = self.config.starts.finalists.max(1);
                 let (most, behind) = if last {
                     (finalists, 1.05)
@@ -587,8 +586,8 @@ impl Run<'_> {
                 let near = candidates
                     .first()
                     .map_or(0, |best| {
-                        let limit = behind * best.descent.loss;
-                        candidates.partition_point(|candidate| candidate.descent.loss <= limit)
+                        let limit = behind * best.rank;
+                        candidates.partition_point(|candidate| candidate.rank <= limit)
                     })
                     .max(1);
                 left.extend(candidates.split_off(most.min(near).min(candidates.len())));
@@ -629,10 +628,12 @@ impl Run<'_> {
             };
             candidates = candidates
                 .into_par_iter()
-                .map(|candidate| self.advance(candidate, &problem, nodes, &limits, last))
+                .map(|candidate| self.advance(candidate, &problem, nodes, &limits))
                 .collect::<Result<_>>()?;
             span.record("position", level + 1);
         }
+        candidates.sort_by(|a, b| a.rank.total_cmp(&b.rank));
+        // Only what arrived on the finest grid can win.
         candidates.extend(left);
         Ok(candidates)
     }
@@ -653,7 +654,6 @@ impl Run<'_> {
         problem: &Problem,
         nodes: usize,
         limits: &Limits,
-        last: bool,
     ) -> Result<Candidate> {
         let n = self.measure.dimension();
         let old = Grid::new(self.config.domain, candidate.nodes)?;
@@ -664,11 +664,7 @@ impl Run<'_> {
             name: candidate.name,
             nodes,
             sweeps: candidate.sweeps + descent.history.len() - 1,
-            rank: if last {
-                problem.rank(&descent)
-            } else {
-                f64::INFINITY
-            },
+            rank: problem.rank(&descent),
             descent,
         })
     }
